@@ -1,0 +1,52 @@
+# make demo   the whole method, tiny, on CPU: from raw corpora to tables
+# make test   every fast test
+# make lint   formatting and static checks
+# Each starts from a clean clone with Python 3.11 and pip alone.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+# torch first: a CPU wheel that is at hand then wins over the CUDA build.
+$(READY): requirements/cpu.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing locked dependencies into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' requirements/cpu.txt)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
+	@touch $(READY)
+
+demo: $(READY) ## the whole method, tiny, on CPU
+	$(BIN)/snakemake --profile profiles/demo tables
+	@$(BIN)/python -m polyalign where runs/demo
+
+test: $(READY) ## every fast test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY) ## formatting and static checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+
+format: $(READY) ## format Python and Snakemake files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+lock: ## write requirements/cpu.txt from requirements/cpu.in
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.13.0
+	.venv-lock/bin/pip install --quiet -r requirements/cpu.in
+	.venv-lock/bin/pip freeze | sed 's/+cpu$$//' > requirements/cpu.txt
+	rm -r .venv-lock
+
+clean: ## remove the demo's results (the environment stays)
+	rm -rf runs

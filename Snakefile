@@ -1,0 +1,48 @@
+# PolyAlign: conditional human-distribution alignment, from raw corpora to tables.
+#
+#     snakemake --profile slurm results/metrics/en_hdpo_llama3b.json
+#     snakemake -n
+#     snakemake tables
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/features.smk"
+include: "rules/references.smk"
+include: "rules/training.smk"
+include: "rules/critic.smk"
+include: "rules/inference.smk"
+include: "rules/metrics.smk"
+include: "rules/tables.smk"
+
+
+localrules:
+    tables,
+    metrics,
+    views,
+
+
+# What `snakemake` alone builds: the tables of the whole grid.
+rule tables:
+    default_target: True
+    input:
+        expand("results/tables/main_{lang}.md", lang=CFG.grid.languages),
+
+
+# Every metrics report of the grid, without tables.
+rule metrics:
+    input:
+        grid_metrics(),
+
+
+# The corpora as JSONL and in LLaMA-Factory's layout.
+rule views:
+    input:
+        expand("results/views/{lang}/manifest.json", lang=CFG.grid.languages),

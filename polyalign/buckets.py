@@ -1,0 +1,14 @@
+"""Bucket weights: every bucket gets the same mass, whatever its size."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+
+def bucket_weights(bucket_ids: Sequence[str]) -> dict[str, float]:
+    """Weight N / (B * n_b) of each bucket b, for N rows in B buckets with n_b rows in b.
+
+    Summed over rows, every bucket has mass N / B, and the mean weight is 1.
+    Source: the paper; docs/method.md, Views.
+    """
+    counts = Counter(bucket_ids)
+    return {bucket: len(bucket_ids) / (len(counts) * count) for bucket, count in counts.items()}

@@ -1,0 +1,286 @@
+"""Command line: the same functions as the workflow's rules, for data that is not from the workflow.
+
+Every command ends bad input with one line a problem and exit code 2, and leaves nothing half-written.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from polyalign.errors import EXIT_CODE, BadInput, PolyAlignError
+
+# Heavy imports stand inside the commands that need them, so that --help answers at once.
+
+app = typer.Typer(
+    name="polyalign",
+    help="PolyAlign: align language models to the conditional distribution of human answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Folder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+LanguageModel = Annotated[
+    Path | None, typer.Option("--lm", help="Model folder that scores LM features; none: text features only.")
+]
+
+
+class Language(StrEnum):
+    """Languages of the corpora."""
+
+    en = "en"
+    zh = "zh"
+
+
+class FeatureSet(StrEnum):
+    """Feature sets; never compared with each other."""
+
+    paper = "paper-v1"
+    core = "core-v1"
+
+
+class Support(StrEnum):
+    """Supports of a bucket's human answers."""
+
+    q10_q90 = "q10_q90"
+    q25_q75 = "q25_q75"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@app.command("format")
+def format_command(
+    dataset: Annotated[str, typer.Argument(help="Corpus, e.g. dolly; a wrong name lists them all.")],
+    source: Annotated[Path, typer.Option(help="Folder of raw files in the corpus' official layout.")],
+    out: Folder,
+    seed: Annotated[int, typer.Option(help="Seed of the hashed splits.")] = 42,
+    published: Annotated[
+        bool, typer.Option("--published", help="Reproduce known bugs of the published formatter.")
+    ] = False,
+) -> None:
+    """Normalize one corpus: {split}.jsonl and manifest.json."""
+    from polyalign.corpora.formatting import format_corpus
+    from polyalign.manifest import write_manifest
+
+    params = {"seed": seed, "published_quirks": published}
+    details = format_corpus(dataset, source, out, seed=seed, published_quirks=published, suffix=".jsonl")
+    outputs = [out / f"{split}.jsonl" for split in details["split_counts"]]
+    inputs = sorted(path for path in source.rglob("*") if path.is_file())
+    write_manifest(
+        out / "manifest.json", step="format", inputs=inputs, outputs=outputs, params=params, details=details
+    )
+    counts = ", ".join(f"{split} {count:,}" for split, count in details["split_counts"].items())
+    _say(f"{dataset}: {counts} -> {out}")
+
+
+@app.command()
+def dedup(
+    source: Annotated[Path, typer.Option("--in", help="Tree {dataset}/{split}.jsonl of formatted records.")],
+    out: Folder,
+    report: Annotated[Path, typer.Option(help="JSON report of what was removed, by cause.")],
+) -> None:
+    """Remove exact duplicates and group conflicts, evaluation splits first."""
+    from polyalign.dedup import dedup_tree
+
+    counts = dedup_tree(source, out, report)["counts"]
+    _say(f"{counts['original_total']:,} records, {counts['removed_total']:,} removed -> {out}, {report}")
+
+
+@app.command()
+def views(
+    source: Annotated[
+        Path, typer.Option("--in", help="Tree {dataset}/{split}.jsonl of (deduplicated) records.")
+    ],
+    out: Folder,
+    language: Annotated[Language, typer.Option(help="Language of the views.")],
+) -> None:
+    """Write the published JSONL and LLaMA-Factory's files, Bucket-SFT weights included."""
+    from polyalign.views import export_tree_views
+
+    details = export_tree_views(source, out, language.value)
+    counts = ", ".join(f"{split} {value['records']:,}" for split, value in details["splits"].items())
+    _say(f"{counts} -> {out}")
+
+
+@app.command()
+def features(
+    records: Annotated[Path, typer.Option(help="Records, Parquet or JSONL.")],
+    out: Annotated[Path, typer.Option(help="Feature file, .parquet or .jsonl.")],
+    feature_set: Annotated[FeatureSet, typer.Option("--set", help="Feature set.")],
+    field: Annotated[str, typer.Option(help="Field of the record that holds the answer.")] = "human_answer",
+    lm: LanguageModel = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Describe the answers of this file instead of the records' own.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes for text features.")] = 1,
+) -> None:
+    """Describe answers by text features and, with --lm, language-model features."""
+    from polyalign.features.files import describe_file
+
+    rows = describe_file(
+        records,
+        out,
+        feature_set=feature_set.value,
+        field=field,
+        lm=lm,
+        predictions=predictions,
+        workers=workers,
+    )
+    _say(f"{rows:,} rows -> {out}")
+
+
+@app.command()
+def references(
+    records: Annotated[list[Path], typer.Option(help="Records; repeat for several files.")],
+    feature_files: Annotated[
+        list[Path],
+        typer.Option("--features", help="Features of the human answers, in the order of --records."),
+    ],
+    out: Folder,
+    min_bucket_size: Annotated[
+        int, typer.Option(help="Smaller buckets are listed and get no reference.")
+    ] = 20,
+) -> None:
+    """Build bucket references: what human answers of each bucket look like."""
+    from polyalign.references import build_references
+
+    details = build_references(records, feature_files, out, min_bucket_size=min_bucket_size)
+    _say(f"{details['buckets']} buckets of {details['rows']:,} answers -> {out}")
+
+
+@app.command("critic-targets")
+def critic_targets(
+    records: Annotated[Path, typer.Option(help="Records, Parquet or JSONL.")],
+    feature_file: Annotated[Path, typer.Option("--features", help="Features of one answer to each record.")],
+    references_file: Annotated[Path, typer.Option("--references", help="bucket_references.json.")],
+    out: Annotated[Path, typer.Option(help="JSONL of source_index, id, bucket_id and target.")],
+    support: Annotated[Support, typer.Option(help="Support of a bucket's human answers.")] = Support.q10_q90,
+    published: Annotated[
+        bool, typer.Option("--published", help="The published form: near-constant features count, unbounded.")
+    ] = False,
+) -> None:
+    """Distance of each answer to human support, which the critic learns."""
+    from polyalign.critic.targets import write_targets
+
+    form = "published" if published else "corrected"
+    rows, without = write_targets(
+        records, feature_file, references_file, out, support=support.value, form=form
+    )
+    _say(f"{rows:,} rows, {without:,} of them in buckets without reference -> {out}")
+
+
+@app.command()
+def evaluate(
+    records: Annotated[Path, typer.Option(help="Records of the split, Parquet or JSONL.")],
+    predictions: Annotated[Path, typer.Option(help="JSONL of source_index and prediction.")],
+    references_file: Annotated[Path, typer.Option("--references", help="bucket_references.json.")],
+    out: Annotated[Path, typer.Option(help="Report, JSON.")],
+    human_features: Annotated[Path | None, typer.Option(help="Features of the human answers.")] = None,
+    prediction_features: Annotated[Path | None, typer.Option(help="Features of the predictions.")] = None,
+    feature_set: Annotated[
+        FeatureSet | None, typer.Option("--set", help="Compute the features that are not given.")
+    ] = None,
+    lm: LanguageModel = None,
+    mauve_model: Annotated[
+        Path | None, typer.Option(help="Causal model folder that embeds texts for MAUVE.")
+    ] = None,
+    no_mauve: Annotated[bool, typer.Option("--no-mauve", help="Leave MAUVE out.")] = False,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates; 0: no intervals.")] = 1000,
+) -> None:
+    """Evaluate predictions from anywhere: utility, diversity, naturalness, with intervals."""
+    from polyalign.metrics.evaluate import evaluate as evaluate_files
+
+    if (mauve_model is None) == (not no_mauve):
+        raise BadInput(
+            "MAUVE needs a model, or to be left out",
+            expected="one of --mauve-model MODEL_DIR and --no-mauve",
+            fix="add --no-mauve",
+        )
+    with TemporaryDirectory() as folder:
+        human, predicted = human_features, prediction_features
+        if feature_set is not None:
+            human = human or _describe(records, Path(folder) / "human.parquet", feature_set, lm)
+            predicted = predicted or _describe(
+                records, Path(folder) / "predictions.parquet", feature_set, lm, predictions
+            )
+        report = evaluate_files(
+            records,
+            predictions,
+            references_file,
+            human,
+            predicted,
+            settings={"bootstrap": bootstrap},
+            mauve_model_dir=mauve_model,
+            # Where `tables` looks for them.
+            replicates_path=out.with_name(f"{out.stem}_bootstrap.parquet") if bootstrap else None,
+        )
+    report.save(out)
+    _say(f"report -> {out}")
+
+
+def _describe(
+    records: Path, out: Path, feature_set: FeatureSet, lm: Path | None, predictions: Path | None = None
+) -> Path:
+    """Features of a file's answers, for an evaluation that was given none."""
+    from polyalign.features.files import describe_file
+
+    describe_file(records, out, feature_set=feature_set.value, lm=lm, predictions=predictions)
+    return out
+
+
+@app.command()
+def tables(
+    metrics: Annotated[
+        list[Path], typer.Option(help="Reports of `evaluate` or the workflow; repeat for several.")
+    ],
+    out: Folder,
+) -> None:
+    """Build the table of methods, a table a language, from reports of comparable cells."""
+    from polyalign.tables import build_tables
+
+    for details in build_tables(metrics, out):
+        _say(f"{details['language']}: {len(details['cells'])} cells -> {out}")
+
+
+@app.command()
+def where(
+    folder: Annotated[Path, typer.Argument(help="Working directory of a run, e.g. runs/demo.")],
+) -> None:
+    """Show a run's tables and say where its artifacts are."""
+    from polyalign.overview import overview
+
+    print(overview(folder))
+
+
+def _with_repeated_options(arguments: list[str]) -> list[str]:
+    """Let list options take several values at once: `--metrics a b` as `--metrics a --metrics b`."""
+    listed = {"tables": {"--metrics"}, "references": {"--records", "--features"}}
+    if not arguments or arguments[0] not in listed:
+        return arguments
+    expanded: list[str] = []
+    option = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in listed[arguments[0]] else None
+            first = True
+        elif option is not None and not first:
+            expanded.append(option)
+        if not argument.startswith("-"):
+            first = False
+        expanded.append(argument)
+    return expanded
+
+
+def main() -> None:
+    """Run the command line; bad input ends with its lines on standard error and exit code 2."""
+    try:
+        app(args=_with_repeated_options(sys.argv[1:]), prog_name="polyalign")
+    except PolyAlignError as error:
+        _say(str(error))
+        sys.exit(EXIT_CODE)

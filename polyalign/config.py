@@ -1,0 +1,293 @@
+"""The configuration: every key typed, defaults as in the paper, mistakes told in one line with the fix.
+
+config/config.yaml states the paper; a further file given with `--configfile` is merged over it by Snakemake.
+Rules read values from a `Config` and hand them to scripts through params; no stage takes the object itself.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from polyalign.errors import BadInput
+from polyalign.files import StrPath
+from polyalign.inference.decoding import Decoding, paper_decoding
+from polyalign.metrics.settings import MetricSettings
+from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
+
+METHODS = ("base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef")
+TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
+ORACLE_METHODS = ("hdporef",)
+"""Methods that see the reference answer: they have metrics of their own and stand in no table of methods."""
+
+Language = Literal["en", "zh"]
+Method = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef"]
+MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Grid(Settings):
+    """Which cells `snakemake tables` builds: every language x method x model."""
+
+    languages: list[Language] = Field(["en", "zh"], description="languages of the tables")
+    methods: list[Method] = Field(
+        ["base", "cot", "sft", "bucketsft", "dpo", "hdpo"], description="methods, in table order"
+    )
+    models: list[str] = Field(
+        ["qwen1.5b", "gemma2b", "qwen3b", "llama3b"], description="keys of `models`, in table order"
+    )
+
+
+class DemoSources(Settings):
+    """Size and seed of the generated stand-in corpora."""
+
+    rows: Positive = Field(400, description="records a corpus, about")
+    seed: int = Field(7, description="seed of the generated text")
+
+
+class Sources(Settings):
+    """Where raw corpora come from."""
+
+    kind: Literal["hub", "mirror", "demo"] = Field(
+        "hub", description="hub: download; mirror: a local folder in official layout; demo: generated text"
+    )
+    mirror: str | None = Field(
+        None, description="folder of raw files, one folder a corpus; giving it means kind mirror"
+    )
+    registry: str = Field("config/sources.yaml", description="corpus registry: files, revisions, licences")
+    demo: DemoSources = Field(DemoSources(), description="generated corpora")
+
+
+class Data(Settings):
+    """Formatting of the corpora."""
+
+    seed: int = Field(42, description="seed of the hashed splits")
+    token_rule: Literal["neutral", "published"] = Field(
+        "neutral", description="how answer tokens are counted for length bins"
+    )
+    published_quirks: bool = Field(False, description="reproduce known bugs of the published formatters")
+
+
+class LmFeatures(Settings):
+    """Scoring of answers under the model family's base model."""
+
+    max_length: Positive = Field(4096, description="tokens of start, prefix and answer together")
+    truncation: Literal["prompt_first", "published"] = Field(
+        "prompt_first", description="what is dropped of an over-long pair; published drops the answer's start"
+    )
+    batch_tokens: Positive = Field(16384, description="padded tokens a batch")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights' precision")
+
+
+class Features(Settings):
+    """Answer features."""
+
+    set: Literal["paper-v1", "core-v1"] = Field(
+        "paper-v1", description="core-v1 needs no downloaded data; the two are never compared"
+    )
+    lm: LmFeatures = Field(LmFeatures(), description="language-model features")
+
+
+class References(Settings):
+    """Bucket reference distributions."""
+
+    min_bucket_size: Positive = Field(20, description="smaller buckets are listed, not used")
+    splits: list[Literal["train", "val", "test"]] = Field(
+        ["train", "val", "test"], description="human answers that make the references"
+    )
+    support: Literal["q10_q90", "q25_q75"] = Field("q10_q90", description="support of the critic target")
+
+
+class TinyModel(Settings):
+    """Sizes of a base model that the workflow builds itself, from random weights and the training text."""
+
+    hidden_size: Positive = Field(128, description="a multiple of 32 times heads")
+    intermediate_size: Positive = Field(384, description="width of the feed-forward layers")
+    layers: Positive = Field(4, description="transformer blocks")
+    heads: Positive = Field(4, description="attention heads; head size is hidden_size / heads")
+    kv_heads: Positive = Field(2, description="key-value heads")
+    vocab_size: Positive = Field(4096, description="byte-level BPE vocabulary, special tokens included")
+    pretrain_steps: Positive = Field(300, description="steps of plain language modelling")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of pretraining")
+    batch_size: Positive = Field(16, description="packed sequences a step")
+    sequence_length: Positive = Field(256, description="tokens a packed sequence")
+
+
+class Model(Settings):
+    """A base model: from the hub, or built here."""
+
+    hub: str | None = Field(None, description="hub repository")
+    revision: str = Field("main", description="branch, tag or commit of the repository")
+    build: TinyModel | None = Field(None, description="build the model here instead of downloading it")
+    chat_template: str | None = Field(
+        None, description="name of a file in config/chat_templates; null for a model that only embeds texts"
+    )
+    max_length: Positive = Field(3072, description="training cut-off in tokens")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="precision of weights")
+    scorer: str | None = Field(None, description="model whose base scores the LM features; default: itself")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Model":
+        if (self.hub is None) == (self.build is None):
+            raise ValueError("give exactly one of `hub` and `build`")
+        return self
+
+
+class PairRows(Settings):
+    """How many rows of a split get a model answer; null means all."""
+
+    train: Positive | None = Field(None, description="rows of train")
+    val: Positive | None = Field(None, description="rows of val")
+
+
+class Pairs(Settings):
+    """Human-versus-model pairs."""
+
+    rows: PairRows = Field(PairRows(), description="seeded, bucket-stratified subset that gets model answers")
+    seed: int = Field(42, description="seed of the draw")
+
+
+class Recipes(Settings):
+    """The recipe (a file of config/recipes, without .yaml) that trains each method."""
+
+    sft: str = Field("sft", description="recipe of sft")
+    bucketsft: str = Field("bucketsft", description="recipe of bucketsft")
+    dpo: str = Field("dpo", description="recipe of dpo")
+    hdpo: str = Field("hdpo", description="recipe of hdpo")
+    critic: str = Field("critic", description="recipe of the critic")
+
+
+class RecipeOverrides(Settings):
+    """Values that replace those of a recipe, key by key."""
+
+    sft: dict[str, Any] = Field({}, description="overrides of sft")
+    bucketsft: dict[str, Any] = Field({}, description="overrides of bucketsft")
+    dpo: dict[str, Any] = Field({}, description="overrides of dpo")
+    hdpo: dict[str, Any] = Field({}, description="overrides of hdpo")
+    critic: dict[str, Any] = Field({}, description="overrides of the critic")
+
+
+class Inference(Settings):
+    """The engine that answers prompts."""
+
+    engine: Literal["transformers"] = Field("transformers", description="inference engine")
+    batch_tokens: Positive = Field(16384, description="padded tokens a batch, answers included")
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    seed: int = Field(42, description="seed of training, sampling and metrics, unless stated apart")
+    gpus: int = Field(1, ge=0, description="GPUs of a training, scoring or inference job; 0 runs on CPU")
+    grid: Grid = Field(Grid(), description="cells of the tables")
+    corpora: dict[Language, list[str]] = Field(description="corpora of each language, in order")
+    sources: Sources = Field(Sources(), description="raw corpora")
+    data: Data = Field(Data(), description="formatting")
+    features: Features = Field(Features(), description="answer features")
+    references: References = Field(References(), description="bucket references")
+    models: dict[str, Model] = Field(description="base models by the key used in file names")
+    pairs: Pairs = Field(Pairs(), description="human-versus-model pairs")
+    recipes: Recipes = Field(Recipes(), description="recipe of each trained method")
+    recipe_overrides: RecipeOverrides = Field(RecipeOverrides(), description="changes to recipes")
+    inference: Inference = Field(Inference(), description="inference engine")
+    decoding: Decoding = Field(Decoding(), description="decoding, the same for every method")
+    published_decoding: bool = Field(False, description="decode each method as published instead")
+    metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Config":
+        for name in self.models:
+            if not MODEL_KEY.fullmatch(name):
+                raise ValueError(f"models.{name}: a model key is made of letters, digits, '.' and '-'")
+        for name in self.grid.models:
+            if name not in self.models:
+                raise ValueError(f"grid.models: no model {name!r}; {nearest(name, list(self.models))}")
+        for key, model in self.models.items():
+            if model.scorer is not None and model.scorer not in self.models:
+                known = nearest(model.scorer, list(self.models))
+                raise ValueError(f"models.{key}.scorer: no model {model.scorer!r}; {known}")
+        mauve = self.metrics.mauve.model
+        if mauve is not None and mauve not in self.models:
+            raise ValueError(f"metrics.mauve.model: no model {mauve!r}; {nearest(mauve, list(self.models))}")
+        for name in self.grid.models:
+            if self.models[name].chat_template is None:
+                raise ValueError(f"models.{name}.chat_template: a model of the grid needs one")
+        for language in self.grid.languages:
+            if not self.corpora.get(language):
+                raise ValueError(f"corpora.{language}: no corpora for a language of grid.languages")
+        if any(method in ORACLE_METHODS for method in self.grid.methods):
+            raise ValueError(
+                "grid.methods: hdporef sees the reference answer and stands in no table of methods; "
+                "ask for results/metrics/{lang}_hdporef_{model}.json by name"
+            )
+        if self.sources.kind == "mirror" and not self.sources.mirror:
+            raise ValueError("sources.mirror: kind is mirror but no folder is given")
+        return self
+
+    def decoding_of(self, method: str) -> Decoding:
+        """Decoding of a method: the one of the table, or the published one."""
+        return paper_decoding(method) if self.published_decoding else self.decoding
+
+    def scorer_of(self, model: str) -> str:
+        """The model whose base scores LM features for cells of `model`."""
+        return self.models[model].scorer or model
+
+    def language_of(self, dataset: str) -> str:
+        """The language whose corpora list the dataset."""
+        return next(language for language, datasets in self.corpora.items() if dataset in datasets)
+
+
+def load_config(values: Mapping[str, Any], file: StrPath = "config") -> Config:
+    """Type the merged configuration.
+
+    Args:
+        values: what the YAML files hold, merged.
+        file: named in error messages.
+
+    Raises:
+        BadInputs: one line a problem: the key, what is wrong and the nearest known name.
+    """
+    values = dict(values)
+    sources = dict(values.get("sources") or {})
+    if sources.get("mirror"):
+        values["sources"] = {**sources, "kind": "mirror"}
+    return read_settings(Config, values, file=file, docs="docs/config.md")
+
+
+def read_config(*files: StrPath) -> Config:
+    """Read YAML files, merged as Snakemake does: later files win, mappings are merged, lists replaced."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        merge(merged, read_yaml(file))
+    return load_config(merged, file=files[-1])
+
+
+def parse_cell(cell: str, config: Config) -> tuple[str, str, str]:
+    """(language, method, model) of `{lang}_{method}_{model}`.
+
+    Raises:
+        BadInput: naming the part that is not known and the nearest name that is.
+    """
+    parts = cell.split("_")
+    if len(parts) != 3:
+        raise BadInput(f"{cell!r} names no cell", expected="{lang}_{method}_{model}, e.g. en_hdpo_llama3b")
+    known = {"language": list(config.corpora), "method": list(METHODS), "model": list(config.models)}
+    problems = []
+    for (kind, names), part in zip(known.items(), parts, strict=True):
+        if part not in names:
+            problems.append(f"no {kind} {part!r}, {nearest(part, names)}")
+    if problems:
+        fix = "correct the name or add it to the config"
+        raise BadInput(f"unknown cell {cell!r}: " + "; ".join(problems), fix=fix)
+    return parts[0], parts[1], parts[2]
+
+
+_CELL_TARGET = re.compile(r"(?:^|/)results/(?:metrics|checkpoints|predictions)/([^/]+?)(?:\.json)?(?:/.*)?$")
+
+
+def check_targets(targets: Sequence[str], config: Config) -> None:
+    """Raise `BadInput` when a target names a cell that no rule could build."""
+    for target in targets:
+        if match := _CELL_TARGET.search(target):
+            parse_cell(match.group(1).removesuffix(".manifest"), config)

@@ -1,0 +1,333 @@
+"""The raw files of one corpus: found, opened and checked, streamed row by row, never unpacked to disk.
+
+Every reader goes through a `Source`, so that a missing file, a broken line or a field of the wrong type is
+one `BadInput` line naming file, row and field, and a row that cannot be used is counted by cause.
+"""
+
+import gzip
+import json
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TextIO
+
+import pyarrow as pa
+
+from polyalign.errors import BadInput
+from polyalign.files import open_parquet, parse_json, read_json, read_jsonl
+
+Row = dict[str, Any]
+Turn = dict[str, str]
+
+BATCH_ROWS = 2048
+LOCAL_SPLIT = (("train", 0.9), ("dev", 0.05), ("test", 0.05))
+"""Split weights of a corpus that is released in one piece."""
+HELD_OUT_SPLIT = (("train", 0.9), ("dev", 0.1))
+"""Split weights of a corpus whose official validation data became the test split."""
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$")
+_SEPARATOR = re.compile(r"[\s,]*")
+_BLOCK = 1 << 18
+_FETCH_AGAIN = "fetch or mirror the corpus again (see config/sources.yaml)"
+
+
+class Draft(NamedTuple):
+    """What a reader yields: a record before length bin and bucket, its texts not yet normalized.
+
+    The turns of `history` are normalized already, since records of one conversation share them.
+    """
+
+    split: str
+    id: str
+    question: str
+    human_answer: str
+    context: str
+    history: list[Turn]
+    meta: Row
+
+
+class Place(NamedTuple):
+    """Where a row stands, for error messages: a file and a 1-based row."""
+
+    file: str
+    row: int
+
+    def problem(self, field: str, value: Any, expected: str) -> BadInput:
+        """The error for a field that has no usable value."""
+        found = "missing or null" if value is None else f"found {type(value).__name__} {value!r:.60}"
+        return BadInput(found, file=self.file, row=self.row, field=field, expected=expected, fix=_FETCH_AGAIN)
+
+
+def text_of(row: Mapping[str, Any], field: str, place: Place) -> str:
+    """The string at `field`; raises `BadInput` when it is missing, null or not a string."""
+    value = row.get(field)
+    if not isinstance(value, str):
+        raise place.problem(field, value, "a string")
+    return value
+
+
+def list_of(row: Mapping[str, Any], field: str, kind: type, place: Place) -> list[Any]:
+    """The list at `field` with all items of `kind`; raises `BadInput` otherwise. Null counts as empty."""
+    value = row.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        raise place.problem(field, value, f"a list of {kind.__name__}")
+    return value
+
+
+def struct_of(row: Mapping[str, Any], field: str, place: Place) -> Row:
+    """The object at `field`; raises `BadInput` when it is anything else. Null counts as empty."""
+    value = row.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise place.problem(field, value, "an object")
+    return value
+
+
+@dataclass
+class Source:
+    """One corpus on disk and how it is to be read.
+
+    Attributes:
+        folder: the folder with the corpus' files in their official layout.
+        dataset: the corpus.
+        seed: seed of the local splits.
+        quirks: reproduce what the published formatter did wrong (docs/data.md lists it).
+        dropped: rows left out, by cause.
+    """
+
+    folder: Path
+    dataset: str
+    seed: int = 42
+    quirks: bool = False
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def drop(self, cause: str) -> None:
+        """Count one row that gives no record."""
+        self.dropped[cause] += 1
+
+    def missing(self, name: str) -> BadInput:
+        """The error for a file that is not there."""
+        return BadInput(
+            f"raw file of {self.dataset} is missing",
+            file=self.folder / name,
+            expected=f"the files listed for {self.dataset} in config/sources.yaml",
+            fix="mirror or fetch the corpus, or correct the source folder",
+        )
+
+    def file(self, name: str) -> Path:
+        """Path of a raw file that must exist."""
+        path = self.folder / name
+        if not path.is_file():
+            raise self.missing(name)
+        return path
+
+    def files(self, pattern: str) -> list[Path]:
+        """Files matching a glob below the folder, in name order; at least one must exist."""
+        found = sorted(path for path in self.folder.glob(pattern) if path.is_file())
+        if not found:
+            raise self.missing(pattern)
+        return found
+
+    def relative(self, path: Path) -> str:
+        """A path as it stands in messages and counts: relative to the folder."""
+        return str(path.relative_to(self.folder))
+
+    def shards(self, split: str) -> list[Path]:
+        """The Parquet shards of a split, in order; raises `BadInput` naming the one that is missing."""
+        found = self.files(f"{split}-*.parquet")
+        numbers = []
+        for path in found:
+            match = _SHARD.search(path.name)
+            if not match:
+                raise BadInput(
+                    "not a shard name",
+                    file=path,
+                    expected=f"{split}-00000-of-0000N.parquet",
+                    fix=_FETCH_AGAIN,
+                )
+            numbers.append((int(match[1]), int(match[2])))
+        total = numbers[0][1]
+        for position in range(total):
+            if (position, total) not in numbers:
+                raise self.missing(f"{split}-{position:05d}-of-{total:05d}.parquet")
+        if len(found) != total:
+            raise BadInput(
+                f"{len(found)} shards of split {split} where their names say {total}",
+                file=self.folder,
+                fix="keep the shards of one revision only",
+            )
+        return found
+
+    def table(self, split: str, columns: Mapping[str, str]) -> Iterator[tuple[Place, Row]]:
+        """Stream (place, row) of a split's Parquet shards.
+
+        Args:
+            columns: {column: kind} with kind `text` (no nulls), `text?`, `list`, `struct` or `any`.
+        """
+        for path in self.shards(split):
+            with open_parquet(path) as parquet:
+                _check_columns(parquet.schema_arrow, columns, path)
+                row = 0
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
+                    _check_nulls(batch, columns, path, row)
+                    for value in batch.to_pylist():
+                        row += 1
+                        yield Place(str(path), row), value
+
+    def jsonl(self, path: Path) -> Iterator[tuple[Place, Row]]:
+        """Stream (place, object) of a JSONL file."""
+        for row, value in read_jsonl(path):
+            yield Place(str(path), row), value
+
+    def json(self, path: Path) -> Any:
+        """One JSON document, small enough to hold."""
+        return read_json(path)
+
+    def gzipped_array(self, name: str) -> Iterator[tuple[Place, Row]]:
+        """Stream (place, object) of a gzipped JSON array without holding the array."""
+        path = self.file(name)
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as handle:
+                for row, value in enumerate(_array_items(handle, path), start=1):
+                    place = Place(str(path), row)
+                    if not isinstance(value, dict):
+                        raise place.problem("row", value, "an object")
+                    yield place, value
+        except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+            raise BadInput(f"broken gzip file ({error})", file=path, fix=_FETCH_AGAIN) from None
+
+    def zip_members(self, name: str, wanted: Mapping[str, str]) -> dict[str, tuple[str, bytes]]:
+        """Read members of a zip by base name, without writing anything to disk.
+
+        Args:
+            wanted: {key: base name of the member}.
+
+        Returns:
+            {key: (path for messages, bytes)}.
+
+        Raises:
+            BadInput: the zip is broken, a member is missing or double, or a member points outside.
+        """
+        path = self.file(name)
+        found: dict[str, tuple[str, bytes]] = {}
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = _safe_names(archive, path)
+                for key, base in wanted.items():
+                    matches = [member for member in names if PurePosixPath(member).name == base]
+                    if len(matches) != 1:
+                        raise BadInput(
+                            f"{len(matches)} members named {base}",
+                            file=path,
+                            expected="one",
+                            fix=_FETCH_AGAIN,
+                        )
+                    found[key] = (f"{path}!{matches[0]}", archive.read(matches[0]))
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise BadInput(f"broken zip file ({error})", file=path, fix=_FETCH_AGAIN) from None
+        return found
+
+
+def decode(content: bytes, file: str) -> str:
+    """UTF-8 text of a member; raises `BadInput` otherwise."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"not UTF-8 ({error})", file=file, fix=_FETCH_AGAIN) from None
+
+
+def decode_json(content: bytes, file: str) -> Any:
+    """The JSON document in a member."""
+    return parse_json(content, file=file)
+
+
+def _safe_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
+    """Names of the archive's files; a name that leads outside the archive makes it untrustworthy."""
+    names = []
+    for info in archive.infolist():
+        name = info.filename
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or re.match(r"^[A-Za-z]:", name):
+            raise BadInput(
+                f"member {name!r} points outside the archive",
+                file=path,
+                expected="relative paths",
+                fix="get the file from its official source",
+            )
+        if info.flag_bits & 1:
+            raise BadInput(f"member {name!r} is encrypted", file=path, fix=_FETCH_AGAIN)
+        if not info.is_dir():
+            names.append(name)
+    return names
+
+
+def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
+    """Items of a JSON array of objects, read block by block."""
+
+    def refuse(constant: str) -> None:
+        raise BadInput(f"{constant} is not JSON", file=path, expected="strict JSON", fix=_FETCH_AGAIN)
+
+    decoder = json.JSONDecoder(parse_constant=refuse)
+    text = handle.read(_BLOCK)
+    start = _SEPARATOR.match(text).end()
+    if text[start : start + 1] != "[":
+        raise BadInput("not a JSON array", file=path, expected="'[' first", fix=_FETCH_AGAIN)
+    start += 1
+    while True:
+        start = _SEPARATOR.match(text, start).end()
+        if text[start : start + 1] == "]":
+            return
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            # The item may go on in the next block; doubling the unread rest keeps very long items linear.
+            block = handle.read(max(_BLOCK, len(text) - start))
+            if not block:
+                raise BadInput(f"not valid JSON ({error.msg})", file=path, fix=_FETCH_AGAIN) from None
+            text, start = text[start:] + block, 0
+            continue
+        if "\\ud" in text[start:end].lower():
+            # Escaped surrogates must form pairs: the careful parser says so.
+            parse_json(text[start:end], file=path)
+        yield value
+        start = end
+
+
+def _check_columns(schema: pa.Schema, columns: Mapping[str, str], path: Path) -> None:
+    """Raise `BadInput` unless every column is there with its kind."""
+    fits = {
+        "text": pa.types.is_string,
+        "text?": pa.types.is_string,
+        "list": lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind),
+        "struct": pa.types.is_struct,
+        "any": lambda kind: True,
+    }
+    for name, kind in columns.items():
+        if name not in schema.names:
+            raise BadInput(
+                "column is missing",
+                file=path,
+                field=name,
+                expected=f"columns {', '.join(columns)}",
+                fix=_FETCH_AGAIN,
+            )
+        found = schema.field(name).type
+        if not (fits[kind](found) or pa.types.is_large_string(found) or pa.types.is_null(found)):
+            raise BadInput(
+                f"column of type {found}", file=path, field=name, expected=kind.rstrip("?"), fix=_FETCH_AGAIN
+            )
+
+
+def _check_nulls(batch: pa.RecordBatch, columns: Mapping[str, str], path: Path, before: int) -> None:
+    """Raise `BadInput` naming the first null in a column that may have none."""
+    for name, kind in columns.items():
+        if kind == "text" and batch.column(name).null_count:
+            first = batch.column(name).is_null().index(pa.scalar(True)).as_py()
+            raise Place(str(path), before + first + 1).problem(name, None, "a string")

@@ -1,0 +1,1 @@
+"""The critic: a small network that scores how far an answer lies from human answers of its bucket."""

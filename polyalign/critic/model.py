@@ -1,0 +1,160 @@
+"""The critic's network: a frozen encoder, and a head that scores an answer vector within its bucket.
+
+docs/method.md, Critic and HDPO. The encoder is any model folder that transformers' AutoModel opens.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from polyalign.critic.recipe import EncoderSettings
+from polyalign.errors import BadInput
+from polyalign.files import StrPath, sha256_file, sha256_json
+
+UNKNOWN_BUCKET = 0
+
+
+class CriticHead(nn.Module):
+    """Answer vector and bucket embedding, then Linear-GELU-Dropout twice and Linear to one score (`paper`).
+
+    Args:
+        response_dim: width of the answer vectors.
+        num_buckets: size of the bucket vocabulary, the shared unknown bucket included.
+    """
+
+    def __init__(
+        self, response_dim: int, num_buckets: int, bucket_dim: int, hidden_dim: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.bucket_embedding = nn.Embedding(num_buckets, bucket_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(response_dim + bucket_dim, hidden_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, 1),
+        )
+        # No training row has the unknown bucket: a zero vector is neutral, a random one would shift scores.
+        with torch.no_grad():
+            self.bucket_embedding.weight[UNKNOWN_BUCKET].zero_()
+
+    def forward(self, responses: torch.Tensor, buckets: torch.Tensor) -> torch.Tensor:
+        """Scores [n] of answer vectors [n, response_dim] in buckets [n] (vocabulary ids)."""
+        return self.mlp(torch.cat([responses, self.bucket_embedding(buckets)], dim=-1)).squeeze(-1)
+
+
+class BucketVocabulary:
+    """Bucket names to ids from 1, by name; every other bucket is `UNKNOWN_BUCKET`."""
+
+    def __init__(self, buckets: Iterable[str]) -> None:
+        self.names = sorted(set(buckets))
+        self._ids = {name: number for number, name in enumerate(self.names, start=1)}
+
+    def __len__(self) -> int:
+        return len(self.names) + 1
+
+    def ids(self, buckets: Sequence[str]) -> torch.Tensor:
+        """Ids [n], int64, of bucket names."""
+        return torch.tensor([self._ids.get(name, UNKNOWN_BUCKET) for name in buckets], dtype=torch.int64)
+
+
+def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean [n, d] of hidden states [n, t, d] over the positions that the mask [n, t] keeps (`paper`)."""
+    weights = mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+
+
+def encoder_digest(folder: StrPath) -> str:
+    """SHA-256 over what decides an encoder's output: its config, tokenizer and weights."""
+    names = ("config.json", "tokenizer.json", "tokenizer_config.json")
+    files = [path for name in names if (path := Path(folder) / name).is_file()]
+    weights = sorted(Path(folder).glob("*.safetensors"))
+    if not weights:
+        raise BadInput(
+            "no model weights",
+            file=folder,
+            expected="a model folder with *.safetensors",
+            fix="build the model",
+        )
+    return sha256_json({path.name: sha256_file(path) for path in [*files, *weights]})
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+class Encoder:
+    """A frozen model folder that turns answers into float32 vectors [n, dim].
+
+    Raises:
+        BadInput: the folder holds no model, or its tokenizer has no end-of-sequence token.
+    """
+
+    def __init__(self, folder: StrPath, settings: EncoderSettings, device: str = "cpu") -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        self.folder = Path(folder)
+        self.digest = encoder_digest(folder)
+        self.settings = settings
+        self.device = resolve_device(device)
+        dtype = settings.dtype
+        if dtype == "auto":
+            dtype = "bfloat16" if self.device.type == "cuda" else "float32"
+        self.dtype = dtype
+        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        if self.tokenizer.eos_token_id is None:
+            raise BadInput(
+                "the tokenizer has no end-of-sequence token",
+                file=folder,
+                expected="an eos_token, which stands for an empty answer",
+            )
+        self.model = AutoModel.from_pretrained(
+            self.folder, dtype=getattr(torch, dtype), local_files_only=True
+        )
+        self.model.to(self.device).eval().requires_grad_(False)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.model.config.hidden_size
+
+    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, cut at the end; one without tokens is the end-of-sequence token (`paper`)."""
+        filled = [text if text.strip() else self.tokenizer.eos_token for text in texts]
+        ids = self.tokenizer(filled, truncation=True, max_length=self.settings.max_length)["input_ids"]
+        return [row or [self.tokenizer.eos_token_id] for row in ids]
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Positions grouped by similar length so that no padded batch exceeds the token budget."""
+        batches: list[list[int]] = []
+        # Longest first: a batch that is too big for the memory fails at once, not at the end.
+        for position in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+            if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= self.settings.batch_tokens:
+                batches[-1].append(position)
+            else:
+                batches.append([position])
+        return batches
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Mask-weighted mean of the last hidden states of each text: float32 [n, dim] on the CPU."""
+        ids = self._token_ids(texts)
+        vectors = torch.empty(len(texts), self.dim, dtype=torch.float32)
+        for batch in self._batches([len(row) for row in ids]):
+            width = max(len(ids[position]) for position in batch)
+            tokens = torch.zeros(len(batch), width, dtype=torch.int64)
+            mask = torch.zeros(len(batch), width, dtype=torch.int64)
+            for row, position in enumerate(batch):
+                tokens[row, : len(ids[position])] = torch.tensor(ids[position])
+                mask[row, : len(ids[position])] = 1
+            tokens, mask = tokens.to(self.device), mask.to(self.device)
+            hidden = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+            vectors[batch] = mean_pool(hidden.float(), mask).cpu()
+        return vectors

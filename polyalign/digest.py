@@ -1,0 +1,92 @@
+"""Code digests: what a result was made by, told by syntax trees.
+
+Snakemake does not see edits to imported modules, so rules carry the digest of their script and of every
+polyalign module it imports, directly or not. Comments, docstrings and formatting do not count.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from polyalign.errors import BadInput
+
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
+
+
+def module_file(name: str) -> Path | None:
+    """File of a dotted module of this package, or None where `name` is no such module."""
+    stem = ROOT.joinpath(*name.split("."))
+    for candidate in (stem / "__init__.py", stem.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops every string that stands alone as a statement: docstrings, those of attributes included."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _package_of(file: Path) -> list[str]:
+    """Parts of the package that relative imports in `file` start from; empty outside this package."""
+    whole = file.resolve()
+    return list(whole.relative_to(ROOT).parent.parts) if whole.is_relative_to(PACKAGE) else []
+
+
+def _imported_modules(tree: ast.AST, package: list[str]) -> set[str]:
+    """Dotted names of polyalign modules that the tree imports anywhere, functions included."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            names.add(module)
+            # `from polyalign.features import lm` imports a submodule.
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == PACKAGE.name and module_file(name)}
+
+
+@cache
+def _parse(file: Path) -> tuple[str, frozenset[str]]:
+    """(digest of the syntax tree, imported polyalign modules) of one file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    imports = _imported_modules(tree, _package_of(file))
+    code = ast.dump(_WithoutDocstrings().visit(tree))
+    return hashlib.sha256(code.encode()).hexdigest(), frozenset(imports)
+
+
+def _with_parents(name: str) -> list[str]:
+    """A dotted name and its packages: importing `a.b.c` also runs `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def code_files(start: Path) -> dict[str, str]:
+    """{module or file name: syntax-tree digest} of a Python file and all polyalign modules it reaches."""
+    digest, imports = _parse(start)
+    files = {start.name: digest}
+    waiting = sorted(imports)
+    while waiting:
+        for name in _with_parents(waiting.pop()):
+            file = module_file(name)
+            if name not in files and file is not None:
+                files[name], found = _parse(file)
+                waiting += sorted(found)
+    return files
+
+
+@cache
+def code_digest(target: str) -> str:
+    """Short digest of a Python file (path) or polyalign module (dotted name) and of all it imports here."""
+    file = Path(target) if target.endswith(".py") else module_file(target)
+    if file is None or not file.is_file():
+        raise BadInput(f"no code named {target!r}", expected="a Python file or a module of polyalign")
+    listing = "\n".join(f"{name} {digest}" for name, digest in sorted(code_files(file).items()))
+    return hashlib.sha256(listing.encode()).hexdigest()[:16]

@@ -1,0 +1,48 @@
+"""Language-model features from file to file: a table of text features in, the same with 43 more columns out."""
+
+from typing import Any
+
+from polyalign.errors import BadInput
+from polyalign.features.answers import CHUNK_ROWS, read_chunks
+from polyalign.features.lm import Scorer, score_with
+from polyalign.features.names import LM_NAMES
+from polyalign.features.table import KEYS, FeatureWriter, MadeBy, parquet_origin, read_feature_chunks
+from polyalign.files import StrPath, open_parquet
+
+
+def add_lm_features(
+    text_features: StrPath,
+    records: StrPath,
+    out: StrPath,
+    scorer: Scorer,
+    *,
+    scorer_name: str,
+    field: str = "human_answer",
+    predictions: StrPath | None = None,
+    batch_tokens: int = 16384,
+) -> dict[str, Any]:
+    """Write the text features of `text_features` (Parquet) with the language-model features of the same answers.
+
+    Raises:
+        BadInput: the text features are of other rows.
+    """
+    with open_parquet(text_features) as parquet:
+        origin = parquet_origin(parquet.schema_arrow)
+        text_names = [name for name in parquet.schema_arrow.names if name not in KEYS]
+    made_by = MadeBy(
+        origin.feature_set, scorer_name, {**origin.backends, "language model": scorer.describe()}
+    )
+    tables = read_feature_chunks(text_features, CHUNK_ROWS)
+    with FeatureWriter(out, [*text_names, *LM_NAMES], made_by) as writer:
+        for chunk in read_chunks(records, field, predictions):
+            table = next(tables, None)
+            if table is None or table.source_index.tolist() != chunk.source_index:
+                raise BadInput(
+                    "text features of other rows than these answers",
+                    file=text_features,
+                    expected=f"the rows of {predictions or records}",
+                    fix="extract the text features again",
+                )
+            values = score_with(scorer, chunk.records, chunk.texts, batch_tokens)
+            writer.write(table.with_columns(LM_NAMES, values, made_by))
+    return made_by.details(writer.rows, len(text_names) + len(LM_NAMES))

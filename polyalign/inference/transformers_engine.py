@@ -1,0 +1,256 @@
+"""The engine that needs nothing but transformers: padded batches on a GPU, or on a CPU for small models."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import DynamicCache
+
+from polyalign.errors import BadInput, PolyAlignError
+from polyalign.inference.decoding import Decoding
+from polyalign.inference.engine import Completion, EngineSettings, Request, token_budget_batches
+from polyalign.inference.kv_cache import growing_cache
+from polyalign.inference.sampling import choose_tokens, penalize, row_uniforms
+
+# Finished rows are computed along until they are a quarter of the batch: taking rows out copies the whole
+# cache.
+_COMPACT_BELOW = 0.75
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput(
+            "no GPU is visible to torch", field="device", expected="a CUDA GPU", fix="use device: auto"
+        )
+    return torch.device(name)
+
+
+def _dtype(name: str, device: torch.device) -> Any:
+    if name == "auto":
+        return "auto" if device.type == "cuda" else torch.float32
+    return getattr(torch, name)
+
+
+def load_model(model_dir: Path, settings: EngineSettings) -> torch.nn.Module:
+    """The causal language model saved in `model_dir`, in evaluation mode on its device.
+
+    Raises:
+        BadInput: the folder holds no model, or a GPU was asked for and there is none.
+    """
+    if not (model_dir / "config.json").is_file():
+        raise BadInput("no model here", file=model_dir, expected="config.json, weights and tokenizer")
+    config = transformers.AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    device = _device(settings.device)
+    # The fused kernels leave out Gemma-2's soft cap on attention scores.
+    attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        model_dir,
+        config=config,
+        dtype=_dtype(settings.dtype, device),
+        attn_implementation=attention,
+        local_files_only=True,
+    )
+    return model.to(device).eval()
+
+
+@dataclass
+class _Row:
+    """A request in work."""
+
+    request: Request
+    uniforms: np.ndarray | None
+    tokens: list[int] = field(default_factory=list)
+    done: bool = False
+
+
+class TransformersEngine:
+    """Generates with a causal language model of transformers (a `polyalign.inference.engine.Engine`).
+
+    Args:
+        model_dir: folder of the model.
+        tokenizer: its tokenizer, used to decode.
+        decoding: the same for every request.
+        settings: device, precision and batch size.
+        stop_token_ids: tokens that end an answer.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path,
+        tokenizer: Any,
+        decoding: Decoding,
+        settings: EngineSettings,
+        stop_token_ids: Sequence[int],
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.decoding = decoding
+        self.settings = settings
+        self.model = load_model(model_dir, settings)
+        self.device = self.model.device
+        self.stop_token_ids = frozenset(stop_token_ids)
+        config = self.model.config
+        limits = [settings.max_length, getattr(config, "max_position_embeddings", None)]
+        self.max_length = min((limit for limit in limits if limit), default=1 << 30)
+        # Any id does: padding is masked, and its logits are not read.
+        self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._vocabulary = self.model.get_output_embeddings().weight.shape[0]
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, versions, device, precision and batch settings, for the manifest."""
+        return {
+            "name": "transformers",
+            "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "attention": self.model.config._attn_implementation,
+            "max_length": self.max_length,
+            "batch_tokens": self.settings.batch_tokens,
+            "window_rows": self.settings.window_rows,
+        }
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield one completion for each request, batch after batch, each as soon as it is finished.
+
+        Raises:
+            BadInput: a prompt that is empty or leaves no room within `max_length`.
+            PolyAlignError: the model computed logits that are not numbers.
+        """
+        for request in requests:
+            if not 0 < len(request.prompt_ids) < self.max_length:
+                raise BadInput(
+                    f"prompt of {len(request.prompt_ids)} tokens",
+                    row=request.source_index,
+                    expected=f"1 to {self.max_length - 1} tokens",
+                )
+        for batch in token_budget_batches(requests, self.settings.batch_tokens):
+            yield from self._generate_batch(batch)
+
+    def _generate_batch(self, requests: list[Request]) -> Iterator[Completion]:
+        sampled = not self.decoding.greedy
+        rows = [
+            _Row(request, row_uniforms(request.seed, request.max_new_tokens) if sampled else None)
+            for request in requests
+        ]
+        input_ids, mask = self._pad(requests)
+        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+        seen, counts = self._penalty_state(requests)
+        cache = growing_cache(self.model.config)
+        while True:
+            logits = self._next_logits(input_ids, mask, positions, cache)
+            self._check(logits, rows)
+            tokens = choose_tokens(
+                penalize(logits, seen, counts, self.decoding), self._next_uniforms(rows), self.decoding
+            )
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                if not row.done and (completion := self._append(row, token)) is not None:
+                    yield completion
+            alive = [index for index, row in enumerate(rows) if not row.done]
+            if not alive:
+                return
+            if seen is not None:
+                seen.scatter_(1, tokens[:, None], True)
+            if counts is not None:
+                counts.scatter_add_(1, tokens[:, None], torch.ones_like(tokens[:, None], dtype=counts.dtype))
+            positions = positions[:, -1:] + 1
+            if len(alive) <= _COMPACT_BELOW * len(rows):
+                keep = torch.tensor(alive, device=self.device)
+                cache.batch_select_indices(keep)
+                rows = [rows[index] for index in alive]
+                tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
+                seen = seen[keep] if seen is not None else None
+                counts = counts[keep] if counts is not None else None
+            input_ids = tokens[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+
+    def _pad(self, requests: list[Request]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ids, mask), each [rows, longest prompt], padded on the left so that all answers start together."""
+        width = max(len(request.prompt_ids) for request in requests)
+        ids = np.full((len(requests), width), self._pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, request in enumerate(requests):
+            ids[row, width - len(request.prompt_ids) :] = request.prompt_ids
+            mask[row, width - len(request.prompt_ids) :] = 1
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+
+    def _penalty_state(self, requests: list[Request]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(tokens seen, counts in the answer), each [rows, vocabulary] or None where nothing is penalized."""
+        shape = (len(requests), self._vocabulary)
+        seen = counts = None
+        if self.decoding.repetition_penalty != 1:
+            seen = torch.zeros(shape, dtype=torch.bool, device=self.device)
+            for row, request in enumerate(requests):
+                seen[row, torch.tensor(list(request.prompt_ids), device=self.device)] = True
+        if self.decoding.frequency_penalty:
+            counts = torch.zeros(shape, device=self.device)
+        return seen, counts
+
+    @torch.no_grad()
+    def _next_logits(
+        self, input_ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+    ) -> torch.Tensor:
+        """Logits of the next token, [rows, vocabulary]; the cache takes up the positions of `input_ids`."""
+        output = self.model(
+            input_ids=input_ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1].float()
+
+    def _check(self, logits: torch.Tensor, rows: list[_Row]) -> None:
+        """A half-precision overflow would otherwise go on as an endless run of one token."""
+        finite = torch.isfinite(logits.amax(dim=-1))
+        if not finite.all():
+            bad = [
+                row.request.source_index for row, fine in zip(rows, finite.tolist(), strict=True) if not fine
+            ]
+            raise PolyAlignError(
+                f"the model's logits are not numbers for source_index {', '.join(map(str, bad[:5]))}"
+                f" ({len(bad)} rows; precision {self.model.dtype}); fix: generate in float32 or bfloat16"
+            )
+
+    def _next_uniforms(self, rows: list[_Row]) -> torch.Tensor | None:
+        if self.decoding.greedy:
+            return None
+        numbers = [0.0 if row.done else row.uniforms[len(row.tokens)] for row in rows]
+        return torch.tensor(numbers, dtype=torch.float64, device=self.device)
+
+    def _append(self, row: _Row, token: int) -> Completion | None:
+        """Add a token to a row; its completion, when the row has ended."""
+        row.tokens.append(token)
+        request = row.request
+        if token in self.stop_token_ids:
+            return self._finish(row, self._decode(row.tokens[:-1]), "stop")
+        if request.stop and (text := self._text_before_stop(row)) is not None:
+            return self._finish(row, text, "stop")
+        if len(row.tokens) == request.max_new_tokens:
+            return self._finish(row, self._decode(row.tokens), "length")
+        return None
+
+    def _text_before_stop(self, row: _Row) -> str | None:
+        """The answer up to the first stop string, or None when it holds none yet."""
+        stops = row.request.stop
+        # A token is at least a byte, so this tail covers the longest stop string and the token it ends in.
+        tail = self._decode(row.tokens[-max(len(stop.encode()) for stop in stops) - 1 :], strip=False)
+        if not any(stop in tail for stop in stops):
+            return None
+        text = self._decode(row.tokens, strip=False)
+        ends = [text.find(stop) for stop in stops if stop in text]
+        return text[: min(ends)].strip() if ends else None
+
+    def _decode(self, tokens: Sequence[int], strip: bool = True) -> str:
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text.strip() if strip else text
+
+    def _finish(self, row: _Row, text: str, reason: str) -> Completion:
+        row.done = True
+        request = row.request
+        return Completion(request.source_index, text, reason, len(request.prompt_ids), len(row.tokens))

@@ -1,0 +1,76 @@
+"""Run one workflow script: log to the rule's log, turn errors into one line, write the manifest last."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.manifest import write_manifest
+
+log = logging.getLogger("polyalign")
+
+
+def _log_to(path: str) -> None:
+    """Send standard output, standard error, warnings and every logger of this process to `path`."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.captureWarnings(True)
+
+
+def _flat(files: Iterable[Any]) -> list[str]:
+    """Paths of a Snakemake namedlist, each file once, directories left out."""
+    return [name for name in dict.fromkeys(str(file) for file in files) if Path(name).is_file()]
+
+
+def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name != "code"}
+
+
+def _write_manifest(job: Any, details: Mapping[str, Any] | None) -> None:
+    """Write the rule's `manifest` output, if it has one."""
+    manifest = job.output.get("manifest")
+    if manifest:
+        write_manifest(
+            manifest,
+            step=job.rule,
+            inputs=_flat(job.input),
+            outputs=[name for name in _flat(job.output) if name != str(manifest)],
+            params=_json_params(dict(job.params.items())),
+            code=job.params.get("code"),
+            details=details,
+        )
+
+
+def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> None:
+    """Run `main(job)` for the rule that `snakemake` describes, then write its `manifest` output.
+
+    `main` reads and writes the files that the job names and returns details for the manifest. A
+    `PolyAlignError` ends the process with one clear line and exit code 2; any other exception leaves its
+    traceback in the log.
+    """
+    terminal = os.dup(2)
+    if snakemake.log:
+        _log_to(snakemake.log[0])
+
+    def tell(message: str) -> None:
+        """Say it in the log and on the terminal that started the workflow."""
+        log.error(message)
+        os.write(terminal, f"{snakemake.rule}: {message}\n".encode())
+
+    try:
+        _write_manifest(snakemake, main(snakemake))
+    except PolyAlignError as error:
+        tell(str(error))
+        sys.exit(EXIT_CODE)
+    except Exception as error:
+        traceback.print_exc()
+        place = snakemake.log[0] if snakemake.log else "this log"
+        tell(f"{type(error).__name__}: {error} (traceback in {place})")
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Metrics of predictions against the human answers of the same records."""

@@ -1,0 +1,33 @@
+"""What a run made and where it is: the closing words of the demo."""
+
+from pathlib import Path
+
+from polyalign.errors import BadInput
+from polyalign.files import StrPath
+
+_PLACES = (
+    ("results/tables/main_*.html", "the table of methods, for reading"),
+    ("results/tables/main_*.pdf", "its figure"),
+    ("results/metrics/*_hdpo_*.json", "the report behind a row"),
+    ("results/predictions/*_hdpo_*/test.jsonl", "what the model answered"),
+    ("results/checkpoints/*_hdpo_*/loss_curve.png", "how it was trained"),
+    ("results/references/*/*/bucket_references.json", "what human answers of each bucket look like"),
+    ("results/deduped/report.json", "what deduplication removed"),
+)
+
+
+def overview(folder: StrPath) -> str:
+    """The tables of a working directory as text, and where its other artifacts are.
+
+    Raises:
+        BadInput: nothing was built there.
+    """
+    root = Path(folder)
+    tables = sorted(root.glob("results/tables/main_*.md"))
+    if not tables:
+        raise BadInput("no tables here", file=root, fix="build them with `make demo` or `snakemake tables`")
+    lines = [table.read_text(encoding="utf-8").strip() + "\n" for table in tables]
+    lines.append("Where to look:")
+    for pattern, meaning in _PLACES:
+        lines += [f"  {path}  ({meaning})" for path in sorted(root.glob(pattern))]
+    return "\n".join(lines)

@@ -1,0 +1,195 @@
+"""Views of the merged splits for people and other tools: published JSONL, LLaMA-Factory, Bucket-SFT.
+
+Definitions: docs/method.md, Views. Everything is streamed: memory does not grow with the corpus.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from json.encoder import encode_basestring as quote
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+from polyalign.buckets import bucket_weights
+from polyalign.errors import BadInput
+from polyalign.files import StrPath, atomic_path, open_text, write_json
+from polyalign.prompts import history_pairs, profile_system_prompt
+from polyalign.record_columns import history_rows
+from polyalign.record_trees import record_files
+from polyalign.records import LANGUAGES, RECORD_SCHEMA, VIEW_SPLITS, read_record_batches
+from polyalign.splits import merge_splits
+
+WEIGHT_DECIMALS = 8
+"""Decimals of a written bucket weight, as published."""
+
+_TEXT_FIELDS = tuple(name for name in RECORD_SCHEMA.names if name not in ("dialogue_history", "meta"))
+_PROFILE_FIELDS = ("bucket_id", "style_bucket", "length_bin", "family", "track")
+_ALPACA_FIELDS = ("question", "context", "human_answer")
+# Lines are put together from JSON strings: several times as fast as encoding objects, and meta is text already.
+_RECORD_LINE = "{" + ", ".join(f'"{name}": %s' for name in RECORD_SCHEMA.names) + "}\n"
+_ALPACA = '"instruction": %s, "input": %s, "output": %s'
+_TURN = '{"role": %s, "text": %s}'
+
+
+class _ArrayWriter:
+    """A JSON array written piece by piece, an item a line."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self._handle = handle
+        self._between = "[\n"
+
+    def extend(self, items: Sequence[str]) -> None:
+        if items:
+            self._handle.write(self._between + ",\n".join(items))
+            self._between = ",\n"
+
+    def close(self) -> None:
+        self._handle.write("\n]\n" if self._between == ",\n" else "[]\n")
+
+
+def view_paths(out_dir: StrPath, split: str) -> dict[str, Path]:
+    """Files of the three views of a split: `current`, `llamafactory` and `dist_sft`."""
+    root = Path(out_dir)
+    return {
+        "current": root / "current" / f"{split}.jsonl",
+        "llamafactory": root / "llamafactory" / f"{split}.json",
+        "dist_sft": root / f"dist_sft_{split}.json",
+    }
+
+
+def export_views(splits: Mapping[str, StrPath], out_dir: StrPath, language: str) -> dict[str, Any]:
+    """Write the views of merged splits below `out_dir` and the dataset_info.json that names them.
+
+    Args:
+        splits: {merged split: Parquet file of records}.
+
+    Returns:
+        {split: {records, buckets}}.
+    """
+    details = {split: _export_split(source, view_paths(out_dir, split)) for split, source in splits.items()}
+    write_json(Path(out_dir) / "dataset_info.json", dataset_info(list(splits), language))
+    return {"splits": details}
+
+
+def export_tree_views(
+    in_dir: StrPath, out_dir: StrPath, language: str, *, include_validation2: bool = False
+) -> dict[str, Any]:
+    """Merge the corpora of a folder `in_dir/{dataset}/{split}.jsonl` and write their views.
+
+    Returns:
+        What `merge_splits` and `export_views` found.
+
+    Raises:
+        BadInput: the folder holds no records of this language, or a row is not a record.
+    """
+    if language not in LANGUAGES:
+        raise BadInput(f"unknown language {language!r}", expected=f"one of {', '.join(LANGUAGES)}")
+    wanted = (*VIEW_SPLITS, "validation2") if include_validation2 else VIEW_SPLITS
+    Path(out_dir).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out_dir, prefix=".merged.") as folder:
+        merged = {split: Path(folder) / f"{split}.parquet" for split in wanted}
+        details = merge_splits(record_files(in_dir), merged, language, skip_other_languages=True)
+        if not sum(details["records"].values()):
+            raise BadInput(f"no records in language {language}", file=in_dir, fix="give the other --language")
+        return {**details, **export_views(merged, out_dir, language)}
+
+
+def _export_split(source: StrPath, paths: Mapping[str, Path]) -> dict[str, int]:
+    """Write the three views of one split side by side; returns its records and buckets."""
+    buckets = [
+        bucket
+        for batch in read_record_batches(source, ["bucket_id"])
+        for bucket in batch.column("bucket_id").to_pylist()
+    ]
+    weights = bucket_weights(buckets)
+
+    @cache
+    def profile(quoted: tuple[str, ...]) -> str:
+        labels = dict(zip(_PROFILE_FIELDS, map(json.loads, quoted), strict=True))
+        return _profile_fields(labels, weights[labels["bucket_id"]])
+
+    with ExitStack() as stack:
+        handles = {
+            view: stack.enter_context(open_text(stack.enter_context(atomic_path(path)), "w"))
+            for view, path in paths.items()
+        }
+        arrays = {view: _ArrayWriter(handles[view]) for view in ("llamafactory", "dist_sft")}
+        for batch in read_record_batches(source):
+            quoted = {name: _quoted(batch.column(name).to_pylist()) for name in _TEXT_FIELDS}
+            histories = history_rows(batch.column("dialogue_history"))
+            handles["current"].writelines(_record_lines(quoted, histories, batch.column("meta").to_pylist()))
+            alpaca = [_ALPACA % item for item in _zipped(quoted, _ALPACA_FIELDS)]
+            pairs = list(map(_pairs_field, histories, batch.column("question").to_pylist()))
+            profiles = [profile(item) for item in _zipped(quoted, _PROFILE_FIELDS)]
+            arrays["llamafactory"].extend([f"{{{a}{h}}}" for a, h in zip(alpaca, pairs, strict=True)])
+            arrays["dist_sft"].extend(
+                [f"{{{a}, {p}{h}}}" for a, p, h in zip(alpaca, profiles, pairs, strict=True)]
+            )
+        for array in arrays.values():
+            array.close()
+    return {"records": len(buckets), "buckets": len(weights)}
+
+
+def _zipped(columns: Mapping[str, list[str]], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Rows of some columns."""
+    return zip(*(columns[name] for name in names), strict=True)
+
+
+def _quoted(column: list[str]) -> list[str]:
+    """JSON strings of a column; runs of one value, such as contexts and labels, are quoted once."""
+    texts, last, quoted = [], None, ""
+    for text in column:
+        if text != last:
+            last, quoted = text, quote(text)
+        texts.append(quoted)
+    return texts
+
+
+def _record_lines(
+    quoted: Mapping[str, list[str]], histories: list[list[tuple[str, str]]], metas: list[str]
+) -> Iterator[str]:
+    """Records as lines of the published layout."""
+    turns = [
+        ", ".join([_TURN % (quote(role), quote(text)) for role, text in history]) for history in histories
+    ]
+    columns = {**quoted, "dialogue_history": [f"[{text}]" for text in turns], "meta": metas}
+    return map(_RECORD_LINE.__mod__, _zipped(columns, RECORD_SCHEMA.names))
+
+
+def _pairs_field(history: list[tuple[str, str]], question: str) -> str:
+    """The history key of an alpaca item with the comma before it, or nothing where no pair came before."""
+    if not history:
+        return ""
+    pairs = history_pairs([{"role": role, "text": text} for role, text in history], question)
+    if not pairs:
+        return ""
+    return ', "history": [' + ", ".join([f"[{quote(user)}, {quote(answer)}]" for user, answer in pairs]) + "]"
+
+
+def _profile_fields(labels: Mapping[str, str], weight: float) -> str:
+    """System prompt, weight and bucket fields of a Bucket-SFT item."""
+    buckets = ", ".join(f'"{name}": {quote(labels[name])}' for name in _PROFILE_FIELDS)
+    return (
+        f'"system": {quote(profile_system_prompt(labels))}, '
+        f'"dist_sft_weight": {round(weight, WEIGHT_DECIMALS)!r}, {buckets}'
+    )
+
+
+def dataset_info(splits: Sequence[str], language: str) -> dict[str, Any]:
+    """The registration of the views with LLaMA-Factory, to be used with `dataset_dir` set to their folder."""
+    columns = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
+    entries: dict[str, Any] = {}
+    for split in splits:
+        entries[f"polyalign_{language}_sft_{split}"] = {
+            "file_name": f"llamafactory/{split}.json",
+            "formatting": "alpaca",
+            "columns": columns,
+        }
+        entries[f"polyalign_{language}_dist_sft_{split}"] = {
+            "file_name": f"dist_sft_{split}.json",
+            "formatting": "alpaca",
+            "columns": {**columns, "system": "system"},
+        }
+    return entries

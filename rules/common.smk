@@ -1,0 +1,167 @@
+# What every rule file shares: the typed config, wildcard constraints, code digests and input functions.
+import os
+import sys
+from pathlib import Path
+
+from polyalign.config import METHODS, check_targets, load_config
+from polyalign.critic.recipe import resolve_critic_recipe
+from polyalign.digest import code_digest as digest_of
+from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.prompts import load_chat_template
+from polyalign.records import SPLITS, VIEW_SPLITS
+from polyalign.sources import get_entry
+from polyalign.training.recipe import resolve_recipe
+
+ROOT = Path(workflow.basedir)
+
+# Scripts run in their stage's own environment; the package always comes from this checkout.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def or_exit(function, *arguments):
+    """Call `function`; a problem in what the user gave ends the run with its one line, not a traceback."""
+    try:
+        return function(*arguments)
+    except PolyAlignError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+
+# Files of --configfile come before the one the Snakefile names; any of them may hold a mistake.
+CONFIG_FILES = " + ".join(os.path.relpath(file) for file in reversed(workflow.configfiles))
+CFG = or_exit(load_config, config, CONFIG_FILES)
+or_exit(check_targets, sys.argv[1:], CFG)
+
+
+wildcard_constraints:
+    lang="|".join(CFG.corpora),
+    method="|".join(METHODS),
+    model="|".join(name.replace(".", r"\.") for name in CFG.models),
+    scorer="|".join(name.replace(".", r"\.") for name in CFG.models),
+    dataset="|".join(dataset for datasets in CFG.corpora.values() for dataset in datasets),
+    split="train|val|test",
+
+
+def code_digest(rule_name):
+    """Digest of the rule's script and of every polyalign module that it imports."""
+    return digest_of(str(ROOT / "workflow_scripts" / f"{rule_name}.py"))
+
+
+def recipe_of(method):
+    """The recipe of a trained method, overrides applied, as plain values."""
+    name, overrides = getattr(CFG.recipes, method), getattr(CFG.recipe_overrides, method)
+    resolve = resolve_critic_recipe if method == "critic" else resolve_recipe
+    return or_exit(resolve, name, overrides)
+
+
+def grid_metrics(languages=None):
+    """Metrics reports of the grid, in table order."""
+    return expand(
+        "results/metrics/{lang}_{method}_{model}.json",
+        lang=languages or CFG.grid.languages,
+        model=CFG.grid.models,
+        method=CFG.grid.methods,
+    )
+
+
+def base_model_of(lang, model):
+    """Manifest of a base model: downloaded, or built here from the language's training text."""
+    if CFG.models[model].build is None:
+        return f"resources/models/{model}/manifest.json"
+    return f"results/base_models/{lang}_{model}/manifest.json"
+
+
+def base_model(wildcards):
+    """Manifest of the cell's base model."""
+    return base_model_of(wildcards.lang, wildcards.model)
+
+
+def scorer_model(wildcards):
+    """Manifest of the base model that scores LM features."""
+    return base_model_of(wildcards.lang, wildcards.scorer)
+
+
+def scorer_of(wildcards):
+    """Name of the model that scores LM features for the cell."""
+    return CFG.scorer_of(wildcards.model)
+
+
+def policy_model(wildcards):
+    """Manifest of the model that answers for the cell: its checkpoint, or the base model for base and cot."""
+    if wildcards.method in ("base", "cot"):
+        return base_model(wildcards)
+    # The oracle is the HDPO policy with another prompt, not another model.
+    method = "hdpo" if wildcards.method == "hdporef" else wildcards.method
+    return f"results/checkpoints/{wildcards.lang}_{method}_{wildcards.model}/manifest.json"
+
+
+def rows_to_answer(wildcards):
+    """The whole test split; of train and val the rows that make pairs."""
+    if wildcards.split == "test":
+        return f"results/splits/{wildcards.lang}/test.parquet"
+    return f"results/pairs/{wildcards.lang}/rows_{wildcards.split}.parquet"
+
+
+def decoding_of(wildcards):
+    """Decoding of the cell's method, as plain values."""
+    return CFG.decoding_of(wildcards.method).model_dump()
+
+
+def engine_of(wildcards):
+    """Settings of the inference engine for the cell's model, as plain values."""
+    return {**CFG.inference.model_dump(), "dtype": CFG.models[wildcards.model].dtype}
+
+
+def max_length_of(wildcards):
+    """Tokens of prompt and answer together that training of the cell's model keeps."""
+    return CFG.models[wildcards.model].max_length
+
+
+def build_of(wildcards):
+    """Sizes and pretraining of a model that is built here, as plain values."""
+    return CFG.models[wildcards.model].build.model_dump()
+
+
+def hub_of(wildcards):
+    """Hub repository of a model."""
+    return CFG.models[wildcards.model].hub
+
+
+def revision_of(wildcards):
+    """Branch, tag or commit of a model's hub repository."""
+    return CFG.models[wildcards.model].revision
+
+
+def chat_template_of(wildcards):
+    """Text of a model's chat template, so that an edit of the file makes what was made with it stale."""
+    name = CFG.models[wildcards.model].chat_template
+    return None if name is None else or_exit(load_chat_template, name)
+
+
+def source_entry(wildcards):
+    """The corpus' entry in the registry, as plain values."""
+    registry = ROOT / CFG.sources.registry
+    return or_exit(get_entry, wildcards.dataset, registry).model_dump(exclude_none=True)
+
+
+def formatted_records(wildcards):
+    """Every split of every corpus of the language, as formatted."""
+    datasets = CFG.corpora[wildcards.lang]
+    return expand("results/formatted/{dataset}/{split}.parquet", dataset=datasets, split=SPLITS)
+
+
+def removed_records(wildcards):
+    """The table of records that deduplication removes from the corpus' language."""
+    return f"results/deduped/{CFG.language_of(wildcards.dataset)}_removed.parquet"
+
+
+def deduplicated_records(wildcards):
+    """Every split of every corpus of the language, without duplicates."""
+    datasets = CFG.corpora[wildcards.lang]
+    return expand("results/deduped/{dataset}/{split}.parquet", dataset=datasets, split=SPLITS)
+
+
+def mauve_model(wildcards):
+    """Manifest of the model that embeds texts for MAUVE, or nothing where the configuration leaves MAUVE out."""
+    name = CFG.metrics.mauve.model
+    return [] if name is None else base_model_of(wildcards.lang, name)

@@ -1,0 +1,101 @@
+# Features of human answers and of predictions: of the text, and under the base model that scores them.
+
+
+rule extract_text_features:
+    input:
+        records="results/splits/{lang}/{split}.parquet",
+    output:
+        features="results/features/{lang}/text/human_{split}.parquet",
+        manifest="results/features/{lang}/text/human_{split}.manifest.json",
+    log:
+        "logs/extract_text_features/{lang}_{split}.log",
+    benchmark:
+        "benchmarks/extract_text_features/{lang}_{split}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        feature_set=CFG.features.set,
+        code=code_digest("extract_text_features"),
+    conda:
+        "../envs/features.yaml"
+    script:
+        "../workflow_scripts/extract_text_features.py"
+
+
+rule extract_prediction_text_features:
+    input:
+        records="results/splits/{lang}/{split}.parquet",
+        predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
+    output:
+        features="results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet",
+        manifest="results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json",
+    log:
+        "logs/extract_prediction_text_features/{lang}_{method}_{model}_{split}.log",
+    benchmark:
+        "benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        feature_set=CFG.features.set,
+        code=code_digest("extract_prediction_text_features"),
+    conda:
+        "../envs/features.yaml"
+    script:
+        "../workflow_scripts/extract_prediction_text_features.py"
+
+
+rule score_human_features:
+    input:
+        records="results/splits/{lang}/{split}.parquet",
+        text=rules.extract_text_features.output.features,
+        model=scorer_model,
+    output:
+        features="results/features/{lang}/{scorer}/human_{split}.parquet",
+        manifest="results/features/{lang}/{scorer}/human_{split}.manifest.json",
+    log:
+        "logs/score_human_features/{lang}_{scorer}_{split}.log",
+    benchmark:
+        "benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv"
+    threads: 4
+    resources:
+        gpu=min(CFG.gpus, 1),
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        lm=CFG.features.lm.model_dump(),
+        code=code_digest("score_human_features"),
+    conda:
+        "../envs/features.yaml"
+    script:
+        "../workflow_scripts/score_human_features.py"
+
+
+rule score_prediction_features:
+    input:
+        records="results/splits/{lang}/{split}.parquet",
+        predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
+        text=rules.extract_prediction_text_features.output.features,
+        model=scorer_model,
+    output:
+        features="results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet",
+        manifest="results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json",
+    log:
+        "logs/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.log",
+    benchmark:
+        "benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv"
+    threads: 4
+    resources:
+        gpu=min(CFG.gpus, 1),
+        mem_mb=32000,
+        runtime=480,
+    params:
+        lm=CFG.features.lm.model_dump(),
+        code=code_digest("score_prediction_features"),
+    conda:
+        "../envs/features.yaml"
+    script:
+        "../workflow_scripts/score_prediction_features.py"

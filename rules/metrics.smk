@@ -1,0 +1,38 @@
+# The evaluation report of a cell: every metric, its interval and its coverage.
+
+
+rule evaluate_predictions:
+    input:
+        records="results/splits/{lang}/test.parquet",
+        predictions="results/predictions/{lang}_{method}_{model}/test.jsonl",
+        generation="results/predictions/{lang}_{method}_{model}/test.manifest.json",
+        references=expand(
+            "results/references/{{lang}}/{scorer}/bucket_references.json", scorer=scorer_of
+        ),
+        human_features=expand(
+            "results/features/{{lang}}/{scorer}/human_test.parquet", scorer=scorer_of
+        ),
+        prediction_features=expand(
+            "results/features/{{lang}}/{scorer}/{{lang}}_{{method}}_{{model}}_test.parquet",
+            scorer=scorer_of,
+        ),
+        mauve_model=mauve_model,
+    output:
+        report="results/metrics/{lang}_{method}_{model}.json",
+        replicates="results/metrics/{lang}_{method}_{model}_bootstrap.parquet",
+        manifest="results/metrics/{lang}_{method}_{model}.manifest.json",
+    log:
+        "logs/evaluate_predictions/{lang}_{method}_{model}.log",
+    benchmark:
+        "benchmarks/evaluate_predictions/{lang}_{method}_{model}.tsv"
+    threads: 2
+    resources:
+        mem_mb=16000,
+        runtime=120,
+    params:
+        settings=CFG.metrics.model_dump(),
+        code=code_digest("evaluate_predictions"),
+    conda:
+        "../envs/eval.yaml"
+    script:
+        "../workflow_scripts/evaluate_predictions.py"

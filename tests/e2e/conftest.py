@@ -1,0 +1,81 @@
+"""One small demo, built once from a copy of the checkout, for every end-to-end test."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A copy of the repository and the folder its small demo was built in."""
+
+    root: Path
+    runs: Path
+
+    def snakemake(self, *arguments: str | Path, timeout: int = 900) -> subprocess.CompletedProcess[str]:
+        """Run the demo profile, small, from the copy."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        small = ["--configfile", "config/demo.yaml", "tests/e2e/small.yaml"]
+        base = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "profiles/demo",
+            "--directory",
+            str(self.runs),
+        ]
+        return [*base, *small, *map(str, arguments)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # No PYTHONPATH: the copy's own modules must be the ones that run.
+        return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def outcome(self, *arguments: str | Path) -> str:
+        """Standard output and error of a run that must succeed."""
+        done = self.snakemake(*arguments)
+        text = done.stdout + done.stderr
+        assert done.returncode == 0, text[-6000:]
+        return text
+
+
+def copy_checkout(root: Path, target: Path) -> Path:
+    """Copy the files that git tracks or would track."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        source, copy = root / name, target / name
+        if source.is_symlink() or source.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+    return target
+
+
+@pytest.fixture(scope="session")
+def demo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The small demo, built to its tables and views."""
+    clone = copy_checkout(root, tmp_path_factory.mktemp("clone"))
+    built = Demo(clone, clone / "runs" / "demo")
+    built.outcome("tables", "views")
+    return built

@@ -1,0 +1,221 @@
+"""The demo from raw corpora to tables: what its artifacts say, and how they are kept fresh."""
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from polyalign.files import sha256_file
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+
+METHODS = ("base", "sft", "bucketsft", "dpo", "hdpo")
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """{rule: jobs} of a dry-run, without the target rules."""
+    if "Job stats:" not in text:
+        return {}
+    jobs = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], flags=re.MULTILINE)
+    return {name: int(count) for name, count in jobs if name not in ("total", "tables", "metrics", "views")}
+
+
+def numbers(value):
+    """Every number in a JSON value."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+@pytest.mark.parametrize("cell", [f"{lang}_{method}_tiny" for lang in ("en", "zh") for method in METHODS])
+def test_every_report_covers_its_split_with_finite_numbers(demo, cell):
+    lang, method, _ = cell.split("_")
+    report = json.loads((demo.runs / f"results/metrics/{cell}.json").read_text())
+    test = pq.read_table(demo.runs / f"results/splits/{lang}/test.parquet", columns=["bucket_id"])
+    coverage = report["coverage"]
+    assert coverage["expected_rows"] == coverage["answered_rows"] == test.num_rows
+    assert all(math.isfinite(number) for number in numbers(report))
+    scored = {row["bucket_id"] for row in report["metrics"]["utility"]["by_bucket"]}
+    assert scored == set(test["bucket_id"].to_pylist())
+    assert report["metrics"]["bng"]["overall_macro"] > 0
+    assert report["prompt_mode"] == {"base": "completion", "sft": "plain", "dpo": "plain"}.get(
+        method, "profile"
+    )
+    assert report["oracle"] is False
+
+
+def manifests(runs: Path) -> dict[str, tuple[Path, dict]]:
+    """{artifact: (its manifest's path, the manifest)} of every manifest of a run."""
+    found = {}
+    for path in runs.rglob("*manifest.json"):
+        if ".snakemake" in path.parts:
+            continue
+        manifest = json.loads(path.read_text())
+        for output in manifest.get("outputs", {}):
+            found[output] = (path, manifest)
+        found[str(path.relative_to(runs))] = (path, manifest)
+    return found
+
+
+def test_a_number_is_traced_back_to_raw_files(demo):
+    """From a report through every manifest to the raw corpora, with each digest on the way true."""
+    known = manifests(demo.runs)
+    waiting, seen, steps = ["results/metrics/en_hdpo_tiny.json"], set(), set()
+    while waiting:
+        artifact = waiting.pop()
+        if artifact in seen:
+            continue
+        seen.add(artifact)
+        assert artifact in known, f"no manifest lists {artifact}"
+        _, manifest = known[artifact]
+        steps.add(manifest.get("step"))
+        for name, digest in {**manifest.get("inputs", {}), **manifest.get("outputs", {})}.items():
+            assert sha256_file(demo.runs / name) == digest, f"{name} is not what {artifact} was made from"
+        waiting += [name for name in manifest.get("inputs", {}) if not Path(name).is_absolute()]
+    chain = {
+        "format_corpus",
+        "merge_splits",
+        "build_references",
+        "train_bucketsft",
+        "train_critic",
+        "train_hdpo",
+    }
+    assert chain <= steps
+    assert any(name.startswith("resources/raw/") for name in seen)
+
+
+def test_a_second_run_has_nothing_to_do(demo):
+    assert planned_jobs(demo.outcome("-n", "tables", "views")) == {}
+
+
+def test_a_recipe_value_reruns_what_depends_on_it(demo):
+    jobs = planned_jobs(demo.outcome("-n", "tables", "--config", "recipe_overrides={hdpo: {beta: 0.3}}"))
+    assert jobs["train_hdpo"] == 2
+    assert jobs["evaluate_predictions"] == 2
+    assert not {"train_sft", "train_bucketsft", "train_dpo", "train_critic", "build_references"} & set(jobs)
+
+
+def edit(path: Path, old: str, new: str):
+    """Replace text in a file of the copy; returns what undoes it."""
+    text, stat = path.read_text(), path.stat()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+    def undo() -> None:
+        path.write_text(text)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    return undo
+
+
+def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
+    module = demo.root / "polyalign/metrics/utility.py"
+    undo = edit(module, "\ndef ", "\n_CHANGED = True\n\n\ndef ")
+    try:
+        jobs = planned_jobs(demo.outcome("-n", "tables"))
+    finally:
+        undo()
+    assert jobs == {"evaluate_predictions": 10, "build_main_table": 2}
+
+
+def test_a_comment_reruns_nothing(demo):
+    undo = edit(demo.root / "polyalign/metrics/utility.py", "\ndef ", "\n# A remark.\ndef ")
+    try:
+        assert planned_jobs(demo.outcome("-n", "tables")) == {}
+    finally:
+        undo()
+
+
+def test_training_killed_goes_on_from_its_last_state(demo):
+    """SIGKILL in the middle of Bucket-SFT; the same command resumes and ends like the run never killed."""
+    finished = "results/checkpoints/en_bucketsft_tiny/manifest.json"
+    manifest = json.loads((demo.runs / finished).read_text())
+    weights = demo.runs / "results/checkpoints/en_bucketsft_tiny/model.safetensors"
+    expected = sha256_file(weights)
+    command = demo.command("--nolock", "--forcerun", "train_bucketsft", "--", finished)
+    run = subprocess.Popen(
+        command,
+        cwd=demo.root,
+        env=demo.environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = demo.runs / "work/en_bucketsft_tiny"
+    deadline = time.monotonic() + 300
+    while not list(state.glob("*/checkpoints/checkpoint-*/complete.json")):
+        assert run.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline, "no training state was written"
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    subprocess.run(
+        demo.command("--unlock"), cwd=demo.root, env=demo.environment, check=True, capture_output=True
+    )
+    demo.outcome("--", finished)
+    log = (demo.runs / "logs/train_bucketsft/en_tiny.log").read_text()
+    assert re.search(r"training: [1-9]\d* of \d+ steps done", log), log[-3000:]
+    assert sha256_file(weights) == expected
+    assert json.loads((demo.runs / finished).read_text())["params"] == manifest["params"]
+
+
+def test_a_malformed_raw_row_ends_in_one_line(demo, tmp_path):
+    mirror = tmp_path / "mirror"
+    dolly = mirror / "dolly"
+    dolly.mkdir(parents=True)
+    good = {"instruction": "Name a tree.", "context": "", "response": "An oak.", "category": "open_qa"}
+    lines = [json.dumps(good), json.dumps({**good, "response": 7})]
+    (dolly / "databricks-dolly-15k.jsonl").write_text("\n".join(lines) + "\n")
+    done = demo.snakemake(
+        "--directory",
+        tmp_path / "runs",
+        "--config",
+        f"sources={{mirror: {mirror}}}",
+        "--",
+        "results/formatted/dolly/train.parquet",
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    line = next(line for line in text.splitlines() if line.startswith("format_corpus:"))
+    for part in ("databricks-dolly-15k.jsonl", "row 2", "'response'"):
+        assert part in line
+    assert not list((tmp_path / "runs/results/formatted").rglob("*.parquet"))
+
+
+def test_a_missing_mirror_file_ends_in_one_line(demo, tmp_path):
+    (tmp_path / "mirror").mkdir()
+    done = demo.snakemake(
+        "--directory",
+        tmp_path / "runs",
+        "--config",
+        f"sources={{mirror: {tmp_path / 'mirror'}}}",
+        "--",
+        "resources/raw/dolly/manifest.json",
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    line = next(line for line in text.splitlines() if line.startswith("mirror_source:"))
+    assert "databricks-dolly-15k.jsonl" in line
+    assert "fix:" in line
+
+
+def test_the_table_has_every_method_with_intervals(demo):
+    for lang in ("en", "zh"):
+        with open(demo.runs / f"results/tables/main_{lang}.csv", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        assert [row["method"] for row in rows] == list(METHODS)
+        for suffix in ("md", "html", "tex", "pdf", "png"):
+            assert (demo.runs / f"results/tables/main_{lang}.{suffix}").stat().st_size > 0

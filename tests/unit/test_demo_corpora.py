@@ -1,0 +1,158 @@
+"""Demo corpora: read by the real formatters, reproducible, spread over buckets, with something to drop."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from polyalign.corpora.formatting import format_corpus
+from polyalign.demo import chinese_advice, english_advice
+from polyalign.demo.grammar import LENGTH_LIMITS, Grammar, item_rng
+from polyalign.demo.sources import SHARES, WRITERS, write_demo_source
+from polyalign.errors import BadInput
+from polyalign.files import sha256_file
+from polyalign.records import SPLITS, count_tokens, length_bin, read_records
+
+ENGLISH = ("dolly", "squad_v2", "coqa", "dailydialog", "multiwoz")
+CHINESE = ("coig_cqia", "cmrc2018", "drcd", "oasst2_zh")
+ROWS, SEED = 300, 7
+MIN_BUCKET = 20
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def formatted(tmp_path_factory):
+    """{dataset: (what format_corpus counted, records)} of the demo configuration's size."""
+    root = tmp_path_factory.mktemp("demo")
+    found = {}
+    for dataset in WRITERS:
+        write_demo_source(dataset, root / "raw" / dataset, ROWS, SEED)
+        counted = format_corpus(dataset, root / "raw" / dataset, root / "formatted" / dataset)
+        records = [
+            record
+            for split in SPLITS
+            for record in read_records(root / "formatted" / dataset / f"{split}.parquet")
+        ]
+        found[dataset] = (counted, records)
+    return found
+
+
+def records_of(formatted, datasets, split=None):
+    return [
+        record
+        for dataset in datasets
+        for record in formatted[dataset][1]
+        if split is None or record["split"] == split
+    ]
+
+
+@pytest.mark.parametrize("dataset", WRITERS)
+def test_number_of_records_is_about_what_was_asked_for(formatted, dataset):
+    expected = ROWS * SHARES[dataset]
+    assert 0.75 * expected < len(formatted[dataset][1]) < 1.25 * expected + 10
+
+
+@pytest.mark.parametrize("dataset", WRITERS)
+def test_same_seed_same_bytes_and_another_seed_other_text(tmp_path, dataset):
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        write_demo_source(dataset, tmp_path / name, 20, seed)
+    assert digests(tmp_path / "one") == digests(tmp_path / "again")
+    assert digests(tmp_path / "one") != digests(tmp_path / "other")
+
+
+@pytest.mark.parametrize("datasets", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_test_split_fills_at_least_seven_buckets(formatted, datasets):
+    sizes = Counter(record["bucket_id"] for record in records_of(formatted, datasets, "test"))
+    assert sum(size >= MIN_BUCKET for size in sizes.values()) >= 7, sizes
+
+
+@pytest.mark.parametrize("datasets", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_answers_are_mostly_short_enough_for_a_cpu(formatted, datasets):
+    lengths = [count_tokens(record["human_answer"]) for record in records_of(formatted, datasets)]
+    assert sum(length > 160 for length in lengths) < 0.03 * len(lengths)
+    assert max(lengths) > 240, "some very long answer must exist"
+
+
+@pytest.mark.parametrize("dataset", ["dolly", "coig_cqia", "dailydialog", "oasst2_zh"])
+def test_question_does_not_tell_the_length_of_its_answer(formatted, dataset):
+    """Guessing the bin from the question's own length beats the most frequent bin by next to nothing."""
+    records = formatted[dataset][1]
+    most_frequent = Counter(record["length_bin"] for record in records).most_common(1)[0][1] / len(records)
+    by_question: dict[int, Counter] = {}
+    for record in records:
+        length = min(count_tokens(record["question"]) // 4, 4)
+        by_question.setdefault(length, Counter())[record["length_bin"]] += 1
+    guessed = sum(bins.most_common(1)[0][1] for bins in by_question.values()) / len(records)
+    assert guessed < most_frequent + 0.08
+
+
+def test_bins_differ_in_style(formatted):
+    advice = [
+        record for record in formatted["dolly"][1] if not record["context"] and record["length_bin"] != "xlong"
+    ]
+    headed = {
+        name: [record["human_answer"].startswith("## ") for record in advice if record["length_bin"] == name]
+        for name in ("short", "medium", "long")
+    }
+    assert all(headed["long"])
+    assert not any(headed["short"] + headed["medium"])
+
+
+@pytest.mark.parametrize("dataset", ["squad_v2", "cmrc2018", "drcd"])
+def test_search_answers_are_spans_of_their_context(formatted, dataset):
+    for record in formatted[dataset][1]:
+        assert record["human_answer"] in record["context"]
+
+
+def test_unusable_rows_and_repetitions_are_there(formatted):
+    assert formatted["squad_v2"][0]["empty_answers"] > 0
+    for dataset, causes in (("cmrc2018", 1), ("coig_cqia", 3), ("oasst2_zh", 4)):
+        assert len(formatted[dataset][0]["dropped"]) >= causes, dataset
+    for dataset in WRITERS:
+        texts = [
+            (record["question"], record["context"], record["human_answer"])
+            for record in formatted[dataset][1]
+            if record["human_answer"]
+        ]
+        assert len(set(texts)) < len(texts), f"{dataset} has nothing to deduplicate"
+
+
+def test_unknown_corpus_is_a_clear_error(tmp_path):
+    with pytest.raises(BadInput, match="'eli5_category' has no demo version"):
+        write_demo_source("eli5_category", tmp_path / "raw", 10, 1)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_smallest_size_still_has_every_split(tmp_path):
+    for dataset in WRITERS:
+        write_demo_source(dataset, tmp_path / dataset, 1, 1)
+        counts = format_corpus(dataset, tmp_path / dataset, tmp_path / "out" / dataset)["split_counts"]
+        assert counts["train"] > 0
+        if dataset not in ("dolly", "coig_cqia"):
+            assert counts["test"] > 0, dataset
+
+
+@pytest.mark.parametrize("language", [english_advice, chinese_advice], ids=["en", "zh"])
+@pytest.mark.parametrize("length", LENGTH_LIMITS)
+def test_answers_land_in_the_bin_they_were_made_for(language, length):
+    for index in range(40):
+        grammar = language.hobby(item_rng(index, "bins", length))
+        kind, _ = language.advice_question(grammar)
+        answers = [language.advice_answer(grammar, kind, length)]
+        if length != "xlong":
+            answers.append(language.chat_answer(grammar, length))
+        assert {length_bin(count_tokens(answer)) for answer in answers} == {length}
+
+
+def test_grammar_draws_without_replacement_and_keeps_what_is_bound():
+    grammar = Grammar(item_rng(0, "words"), {"fruit": ("apple", "pear", "plum"), "say": ("a {fruit}",)})
+    assert {grammar.expand("{fruit}") for _ in range(3)} == {"apple", "pear", "plum"}
+    bound = grammar.bind("fruit", "fruit")
+    assert [grammar.sentence("say") for _ in range(4)] == [f"A {bound}"] * 4

@@ -1,0 +1,185 @@
+"""A whole evaluation: what is reported, what is null, what is refused."""
+
+import numpy as np
+import pytest
+from metrics_world import World, features_of, predict, write_features
+
+from polyalign.errors import PolyAlignError
+from polyalign.files import read_json, read_table, write_json, write_jsonl
+from polyalign.metrics.evaluate import evaluate
+from polyalign.metrics.report import read_report
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def test_a_report_has_the_published_keys_and_survives_its_file(world, tmp_path):
+    report = world.evaluate(predict(world.records, 0.5))
+    report.save(tmp_path / "report.json")
+    values = read_json(tmp_path / "report.json")
+    assert 0 < values["metrics"]["utility"]["overall"]["qa_f1"] < 1
+    assert values["metrics"]["bng"]["overall_macro"] > 0
+    assert values["metrics"]["mauve"]["global"] is None
+    assert values["metrics"]["nuf"]["overall"]["hypervolume"] > 0
+    assert values["features"]["scorer"] == "tiny"
+    assert read_report(tmp_path / "report.json") == report
+
+
+def test_the_same_inputs_give_the_same_report(world):
+    rows = predict(world.records, 0.5)
+    assert world.evaluate(rows) == world.evaluate(rows)
+
+
+def test_minimal_predictions_are_enough(world, tmp_path):
+    rows = [
+        {"source_index": row["source_index"], "prediction": row["prediction"]}
+        for row in predict(world.records, 0.5)
+    ]
+    write_jsonl(tmp_path / "p.jsonl", rows)
+    report = evaluate(world.records_file, tmp_path / "p.jsonl", settings={"bootstrap": 20})
+    assert report.metrics.utility.overall.qa_f1 > 0
+    assert report.coverage.length_share is None
+    for measure in (report.metrics.bng, report.metrics.hcr, report.metrics.hcr_calibrated):
+        assert measure.overall_macro is None
+        assert measure.reason == "no feature files were given"
+    assert "bng" not in report.intervals.metrics
+
+
+def test_humans_as_predictions_reach_every_ceiling(world):
+    report = world.evaluate(predict(world.records, 1.1))
+    metrics = report.metrics
+    assert metrics.utility.overall.raw_em == 1
+    assert metrics.bng.overall_macro == metrics.bng_robust.overall_macro == 0
+    assert metrics.hcr_calibrated.overall_macro == pytest.approx(0.9, abs=0.04)
+    assert metrics.hcr.by_bucket == metrics.hcr_of_human_rows.support_q10_q90.by_bucket
+    assert metrics.tdm.overall_macro == pytest.approx(1)
+    assert metrics.human_ceiling.bng > 0
+
+
+def test_intervals_hold_the_estimate_and_replicates_stand_beside(world, tmp_path):
+    path = tmp_path / "replicates.parquet"
+    report = world.evaluate(predict(world.records, 0.5), replicates_path=path)
+    table = read_table(path)
+    assert set(table.column_names) == set(report.intervals.metrics)
+    assert {"qa_f1", "bng", "bng_robust", "hcr_calibrated", "distinct_2", "tdm"} <= set(table.column_names)
+    for found in report.intervals.metrics.values():
+        assert found.low <= found.estimate <= found.high
+    assert table.num_rows == report.intervals.replicates == 50
+    assert table.schema.metadata[b"polyalign.draws_digest"].decode() == report.intervals.draws_digest
+
+
+def test_no_multi_turn_rows_and_no_bootstrap_are_null_with_the_reason(tmp_path):
+    world = World(tmp_path, rows=60, multi=False)
+    report = world.evaluate(predict(world.records, 0.3), settings={"bootstrap": 0})
+    assert report.metrics.tdm.reason == "no multi-turn rows"
+    assert report.metrics.nuf.multi_turn.hypervolume is None
+    assert report.metrics.aggregate.component_count == 3
+    assert report.intervals.reason == "bootstrap is 0"
+
+
+def test_small_buckets_have_no_naturalness(tmp_path):
+    world = World(tmp_path, rows=30)
+    report = world.evaluate(predict(world.records, 0.5))
+    assert report.metrics.bng.overall_macro is None
+    assert "20 predictions" in report.metrics.bng.reason
+    assert len(report.metrics.utility.by_bucket) == 3
+
+
+def test_coverage_tells_missing_empty_and_cut_answers(world):
+    rows = predict(world.records, 0.5)[:60]
+    rows[0]["prediction"] = "  "
+    rows[1]["finish_reason"] = rows[4]["finish_reason"] = "length"
+    report = world.evaluate(rows)
+    coverage = report.coverage
+    assert (coverage.rows_expected, coverage.answered, coverage.missing) == (90, 60, 30)
+    assert coverage.empty_predictions == 1
+    assert coverage.length_share == pytest.approx(2 / 60)
+    cut = {part.bucket_id: part.length_share for part in coverage.by_bucket}
+    assert cut[world.records[1]["bucket_id"]] == pytest.approx(2 / 20)
+    # Unanswered rows are left out of the draws, not taken as wrong.
+    assert report.intervals.metrics["qa_f1"].low > 0
+    assert np.isfinite(report.intervals.metrics["bng"].high)
+
+
+def test_the_oracle_prompt_is_told(world):
+    generation = {"prompt_mode": "oracle", "decoding": {"temperature": 0.0}}
+    report = world.evaluate(predict(world.records, 0.5), generation=generation)
+    assert report.oracle
+    assert report.decoding == {"temperature": 0.0}
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"source_index": 90}, "field 'source_index': 90 is out of range"),
+        ({"source_index": 0}, "field 'source_index': 0 stands in row 1 too"),
+        ({"source_index": "5"}, "field 'source_index': found '5'"),
+        ({"prediction": None}, "field 'prediction': found None"),
+        ({"id": "other"}, "expected 'r5', the id of record 5"),
+        ({"finish_reason": "eos"}, "field 'finish_reason': found 'eos'"),
+    ],
+)
+def test_broken_predictions_are_refused_by_row_and_field(world, tmp_path, change, said):
+    rows = predict(world.records, 0.5)
+    rows[5] |= change
+    write_jsonl(tmp_path / "p.jsonl", rows)
+    with pytest.raises(PolyAlignError) as error:
+        evaluate(world.records_file, tmp_path / "p.jsonl")
+    assert "p.jsonl, row 6" in str(error.value)
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_features_that_do_not_belong_are_refused(world, tmp_path):
+    rows = predict(world.records, 0.5)
+    path, _ = world.predictions(rows)
+    values = features_of([row["prediction"] for row in rows])
+    indices = list(range(90))
+
+    def refused(features) -> str:
+        with pytest.raises(PolyAlignError) as error:
+            evaluate(world.records_file, path, world.references, world.human, features)
+        assert len(str(error.value).splitlines()) == 1
+        return str(error.value)
+
+    def write(name, indices, values, **options):
+        return write_features(tmp_path / f"{name}.parquet", indices, world.records, values, **options)
+
+    assert "scorer is qwen3b, that of" in refused(write("scorer", indices, values, scorer="qwen3b"))
+    assert "no features for 1 of 90 rows" in refused(write("short", indices[:-1], values[:-1]))
+    assert "source_index 0 comes twice" in refused(write("twice", [*indices[:-1], 0], values))
+    stale = values.copy()
+    stale[7, 0] += 1
+    assert "features of another text" in refused(write("stale", indices, stale))
+    broken = values.copy()
+    broken[3, 2] = np.nan
+    assert "row 4, field 'distinct_1': not finite" in refused(write("nan", indices, broken))
+
+
+def test_references_of_other_features_and_half_the_files_are_refused(world, tmp_path):
+    rows = predict(world.records, 0.5)
+    path, features = world.predictions(rows)
+    references = read_json(world.references)
+    for part in references.values():
+        del part["feature_stats"]["distinct_1"]
+    write_json(tmp_path / "references.json", references)
+    with pytest.raises(PolyAlignError, match="no reference for feature distinct_1"):
+        evaluate(world.records_file, path, tmp_path / "references.json", world.human, features)
+    with pytest.raises(PolyAlignError, match="belong together"):
+        evaluate(world.records_file, path, world.references, world.human)
+    without = evaluate(world.records_file, path, world.references, settings={"bootstrap": 0})
+    assert without.metrics.hcr.reason == "no feature files were given"
+
+
+def test_reading_what_is_no_report(tmp_path, world):
+    report = world.evaluate(predict(world.records, 0.5)).model_dump(mode="json", by_alias=True)
+    for change, said in (
+        ({"kind": "other"}, "not an evaluation report"),
+        ({"schema_version": 99}, "schema version 99"),
+        ({"coverage": {}}, "coverage.rows_expected"),
+    ):
+        write_json(tmp_path / "r.json", report | change)
+        with pytest.raises(PolyAlignError, match=said):
+            read_report(tmp_path / "r.json")

@@ -1,0 +1,109 @@
+"""The shipped configurations load, and what is generated from the types says what the types say."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from polyalign import config_docs
+from polyalign.config import Config, read_config
+from polyalign.prompts import load_chat_template
+
+PAPER, DEMO = Path("config/config.yaml"), Path("config/demo.yaml")
+SHIPPED = {"paper": [PAPER], "demo": [PAPER, DEMO]}
+
+
+@pytest.fixture(params=SHIPPED)
+def config(request: pytest.FixtureRequest, root: Path) -> Config:
+    return read_config(*(root / name for name in SHIPPED[request.param]))
+
+
+@pytest.mark.parametrize("name", config_docs.GENERATED)
+def test_generated_files_are_in_sync_with_the_types(root: Path, name: Path):
+    text = (root / name).read_text(encoding="utf-8")
+    assert text == config_docs.GENERATED[name](), "run `python -m polyalign.config_docs`"
+
+
+def test_every_key_says_what_it_means():
+    silent = [
+        f"{section.path}.{row.key}"
+        for section in config_docs.sections()
+        for row in section.rows
+        if not row.meaning
+    ]
+    assert silent == []
+
+
+def test_every_section_link_of_the_page_has_its_heading(root: Path):
+    page = (root / config_docs.PAGE_FILE).read_text(encoding="utf-8")
+    headings = {
+        "".join(letter for letter in line.lstrip("# ").lower() if letter.isalnum() or letter in "_-")
+        for line in page.splitlines()
+        if line.startswith("#")
+    }
+    links = {part.split(")")[0] for part in page.split("](#")[1:]}
+    assert links
+    assert links <= headings
+
+
+def test_a_key_of_every_depth_stands_on_the_page():
+    keys = {f"{section.path}.{row.key}" for section in config_docs.sections() for row in section.rows}
+    assert {
+        ".seed",
+        "grid.models",
+        "features.lm.dtype",
+        "models.<name>.build.layers",
+        "pairs.rows.val",
+    } <= keys
+
+
+@pytest.mark.parametrize("name", [PAPER, DEMO])
+def test_shipped_files_hold_to_the_schema(root: Path, name: Path):
+    values = yaml.safe_load((root / name).read_text(encoding="utf-8"))
+    jsonschema.validate(values, config_docs.json_schema())
+
+
+def test_the_schema_knows_misspelt_keys_and_takes_parts():
+    schema = config_docs.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"models": {"llama3b": {"dtype": "float32"}}}, schema)
+    for wrong in ({"sed": 1}, {"models": {"llama3b": {"dtyp": "float32"}}}, {"gpus": "two"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+def test_shipped_configurations_name_models_with_templates(config: Config):
+    for name in config.grid.models:
+        assert load_chat_template(config.models[name].chat_template)
+
+
+def test_the_paper_is_fourteen_corpora_and_four_models(root: Path):
+    config = read_config(root / PAPER)
+    assert sum(map(len, config.corpora.values())) == 14
+    assert config.grid.models == ["qwen1.5b", "gemma2b", "qwen3b", "llama3b"]
+    assert config.features.set == "paper-v1"
+    assert config.pairs.rows.model_dump() == {"train": None, "val": None}
+
+
+def test_the_demo_runs_on_a_cpu_and_downloads_nothing(root: Path):
+    config = read_config(root / PAPER, root / DEMO)
+    assert config.gpus == 0
+    assert config.sources.kind == "demo"
+    assert config.features.set == "core-v1"
+    assert all(config.models[name].build is not None for name in config.grid.models)
+
+
+def test_an_unknown_key_ends_a_run_with_one_line(
+    tmp_path: Path, snakemake: Callable[..., subprocess.CompletedProcess[str]]
+):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("feature: {set: core-v1}\n")
+    process = snakemake("--dry-run", "--cores", "1", "--configfile", mine, "--", "tables")
+    assert process.returncode == 2
+    (line,) = [line for line in process.stderr.splitlines() if "unknown key" in line]
+    assert line.startswith("config/config.yaml + ")
+    assert line.endswith("mine.yaml, field 'feature': unknown key; fix: did you mean 'features'?")
+    assert "Traceback" not in process.stderr

@@ -1,0 +1,123 @@
+"""The plan: every config resolves to a whole DAG, from nothing, and mistakes end in one clear line."""
+
+import re
+
+import pytest
+
+CHAIN = (
+    "format_corpus",
+    "find_duplicates",
+    "drop_duplicates",
+    "merge_splits",
+    "extract_text_features",
+    "score_human_features",
+    "build_references",
+    "train_sft",
+    "train_bucketsft",
+    "select_pair_rows",
+    "generate_predictions",
+    "build_pairs",
+    "train_critic",
+    "score_pairs",
+    "train_hdpo",
+    "score_prediction_features",
+    "evaluate_predictions",
+)
+
+
+def planned_rules(output: str) -> dict[str, int]:
+    """{rule: jobs} of a dry-run's job table."""
+    table = output.split("Job stats:")[1]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+
+def test_lint_finds_nothing(snakemake, tmp_path):
+    done = snakemake("--lint", "--directory", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_cell_of_the_paper_resolves_from_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "results/metrics/en_hdpo_llama3b.json")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert set(CHAIN) <= set(jobs)
+    assert jobs["fetch_source"] == 8
+    assert jobs["fetch_model"] == 1
+    assert "train_dpo" not in jobs
+
+
+def test_the_tables_of_the_paper_resolve_from_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "tables")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["evaluate_predictions"] == 2 * 4 * 6
+    assert jobs["train_hdpo"] == jobs["train_dpo"] == 2 * 4
+    assert jobs["fetch_source"] == 14
+
+
+@pytest.mark.parametrize("method", ["cot", "hdporef"])
+def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
+    done = snakemake(
+        "-n",
+        "--directory",
+        tmp_path,
+        "--configfile",
+        "config/demo.yaml",
+        "--",
+        f"results/metrics/zh_{method}_tiny.json",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bare_profile_name_finds_the_slurm_profile(snakemake, root, tmp_path):
+    """`--profile slurm` is looked up in the working directory, hence the link at the root."""
+    assert (root / "slurm" / "config.yaml").is_file()
+    done = snakemake(
+        "--profile", "slurm", "-n", "--directory", tmp_path, "--", "results/metrics/en_hdpo_llama3b.json"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_misspelt_cell_ends_in_one_line(snakemake, tmp_path):
+    done = snakemake(
+        "-n", "--directory", tmp_path, "results/metrics/en_hpdo_tiny.json", "--configfile", "config/demo.yaml"
+    )
+    assert done.returncode == 2
+    message = [line for line in done.stderr.splitlines() if "en_hpdo_tiny" in line]
+    assert len(message) == 1
+    assert "did you mean 'hdpo'" in message[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_config_key_ends_in_one_line(snakemake, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("pairs:\n  rowz: {train: 10}\n")
+    done = snakemake("-n", "--directory", tmp_path, "--configfile", config)
+    assert done.returncode == 2
+    assert "pairs.rowz: unknown key" in done.stderr.replace("'", "").replace("field ", "")
+    assert "did you mean 'rows'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_script_belongs_to_a_rule_and_back(root):
+    rules = "\n".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
+    named = set(re.findall(r"workflow_scripts/(\w+)\.py", rules))
+    there = {path.stem for path in (root / "workflow_scripts").glob("*.py")}
+    assert named == there
+    for name in there:
+        assert f'code_digest("{name}")' in rules, f"{name}: its rule carries no digest of its code"
+
+
+def test_every_rule_states_log_benchmark_manifest_and_environment(root):
+    for path in sorted((root / "rules").glob("*.smk")):
+        for rule in re.split(r"^(?=(?:use )?rule )", path.read_text(), flags=re.MULTILINE)[1:]:
+            name = rule.split(":")[0]
+            if "script:" not in rule:
+                continue
+            for directive in ("log:", "benchmark:", "conda:", "manifest="):
+                assert directive in rule, f"{path.name}, {name}: no {directive}"
+
+
+def test_the_package_never_imports_snakemake(root):
+    for path in (root / "polyalign").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), flags=re.MULTILINE), path

@@ -1,0 +1,15 @@
+"""Write the views of one language's splits for people and other tools."""
+
+from pathlib import Path
+
+from polyalign.job import run_job
+from polyalign.records import VIEW_SPLITS
+from polyalign.views import export_views
+
+
+def main(job):
+    splits = {split: job.input[split] for split in VIEW_SPLITS}
+    return export_views(splits, Path(job.output.dataset_info).parent, job.wildcards.lang)
+
+
+run_job(snakemake, main)

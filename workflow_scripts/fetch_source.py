@@ -1,0 +1,15 @@
+"""Download the raw files of a corpus at the revision that the registry names."""
+
+from pathlib import Path
+
+from polyalign.job import run_job
+from polyalign.sources import SourceEntry, fetch_source
+
+
+def main(job):
+    folder = Path(job.output.manifest).parent
+    entry = SourceEntry.model_validate(job.params.entry)
+    return fetch_source(job.wildcards.dataset, folder, entry=entry)
+
+
+run_job(snakemake, main)

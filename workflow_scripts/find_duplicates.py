@@ -1,0 +1,16 @@
+"""Find the records of one language that deduplication removes, and report why."""
+
+from polyalign.dedup import find_duplicates
+from polyalign.files import write_json, write_table
+from polyalign.job import run_job
+from polyalign.record_trees import group_by_corpus
+
+
+def main(job):
+    removed, report = find_duplicates(group_by_corpus(job.input.records))
+    write_table(job.output.removed, removed)
+    write_json(job.output.report, report)
+    return report["counts"]
+
+
+run_job(snakemake, main)

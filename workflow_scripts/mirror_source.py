@@ -1,0 +1,15 @@
+"""Copy the raw files of a corpus from a local mirror."""
+
+from pathlib import Path
+
+from polyalign.job import run_job
+from polyalign.sources import SourceEntry, mirror_source
+
+
+def main(job):
+    folder = Path(job.output.manifest).parent
+    entry = SourceEntry.model_validate(job.params.entry)
+    return mirror_source(job.wildcards.dataset, job.params.mirror, folder, entry=entry)
+
+
+run_job(snakemake, main)

@@ -1,0 +1,24 @@
+"""Add language-model features to the text features of the predictions of one cell for one split."""
+
+from pathlib import Path
+
+from polyalign.features.lm import load_scorer
+from polyalign.features.lm_files import add_lm_features
+from polyalign.job import run_job
+
+
+def main(job):
+    settings = dict(job.params.lm)
+    batch_tokens = settings.pop("batch_tokens")
+    return add_lm_features(
+        job.input.text,
+        job.input.records,
+        job.output.features,
+        load_scorer(Path(job.input.model).parent, threads=job.threads, **settings),
+        scorer_name=job.wildcards.scorer,
+        predictions=job.input.predictions,
+        batch_tokens=batch_tokens,
+    )
+
+
+run_job(snakemake, main)

@@ -1,0 +1,26 @@
+"""Train HDPO from the Bucket-SFT checkpoint on pairs scored by the critic."""
+
+from pathlib import Path
+
+from polyalign.job import run_job
+from polyalign.training.run_hdpo import train_hdpo
+
+
+def main(job):
+    return train_hdpo(
+        pairs={"train": job.input.train, "val": job.input.val},
+        records={"train": job.input.train_rows, "val": job.input.val_rows},
+        init_dir=Path(job.input.init).parent,
+        critic_dir=Path(job.input.critic).parent,
+        recipe=job.params.recipe,
+        out_dir=Path(job.output.manifest).parent,
+        work_root="work",
+        cell=f"{job.wildcards.lang}_hdpo_{job.wildcards.model}",
+        seed=job.params.seed,
+        max_length=job.params.max_length,
+        code=job.params.code,
+        gpus=job.resources.gpu,
+    )
+
+
+run_job(snakemake, main)
