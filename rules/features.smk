@@ -11,6 +11,8 @@ rule extract_text_features:
         "logs/extract_text_features/{lang}_{split}.log",
     benchmark:
         "benchmarks/extract_text_features/{lang}_{split}.tsv"
+    conda:
+        "../envs/features.yaml"
     threads: 8
     resources:
         mem_mb=8000,
@@ -18,8 +20,6 @@ rule extract_text_features:
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_text_features"),
-    conda:
-        "../envs/features.yaml"
     script:
         "../workflow_scripts/extract_text_features.py"
 
@@ -35,6 +35,8 @@ rule extract_prediction_text_features:
         "logs/extract_prediction_text_features/{lang}_{method}_{model}_{split}.log",
     benchmark:
         "benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv"
+    conda:
+        "../envs/features.yaml"
     threads: 8
     resources:
         mem_mb=8000,
@@ -42,8 +44,6 @@ rule extract_prediction_text_features:
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_prediction_text_features"),
-    conda:
-        "../envs/features.yaml"
     script:
         "../workflow_scripts/extract_prediction_text_features.py"
 
@@ -60,6 +60,8 @@ rule score_human_features:
         "logs/score_human_features/{lang}_{scorer}_{split}.log",
     benchmark:
         "benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv"
+    conda:
+        "../envs/features.yaml"
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -68,8 +70,6 @@ rule score_human_features:
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_human_features"),
-    conda:
-        "../envs/features.yaml"
     script:
         "../workflow_scripts/score_human_features.py"
 
@@ -87,6 +87,8 @@ rule score_prediction_features:
         "logs/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.log",
     benchmark:
         "benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv"
+    conda:
+        "../envs/features.yaml"
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -95,7 +97,5 @@ rule score_prediction_features:
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_prediction_features"),
-    conda:
-        "../envs/features.yaml"
     script:
         "../workflow_scripts/score_prediction_features.py"

@@ -12,6 +12,8 @@ rule generate_predictions:
         "logs/generate_predictions/{lang}_{method}_{model}_{split}.log",
     benchmark:
         "benchmarks/generate_predictions/{lang}_{method}_{model}_{split}.tsv"
+    conda:
+        "../envs/infer.yaml"
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -21,7 +23,5 @@ rule generate_predictions:
         decoding=decoding_of,
         engine=engine_of,
         code=code_digest("generate_predictions"),
-    conda:
-        "../envs/infer.yaml"
     script:
         "../workflow_scripts/generate_predictions.py"

@@ -25,6 +25,8 @@ rule evaluate_predictions:
         "logs/evaluate_predictions/{lang}_{method}_{model}.log",
     benchmark:
         "benchmarks/evaluate_predictions/{lang}_{method}_{model}.tsv"
+    conda:
+        "../envs/eval.yaml"
     threads: 2
     resources:
         mem_mb=16000,
@@ -32,7 +34,5 @@ rule evaluate_predictions:
     params:
         settings=CFG.metrics.model_dump(),
         code=code_digest("evaluate_predictions"),
-    conda:
-        "../envs/eval.yaml"
     script:
         "../workflow_scripts/evaluate_predictions.py"

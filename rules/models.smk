@@ -10,6 +10,8 @@ rule build_tiny_model:
         "logs/build_tiny_model/{lang}_{model}.log",
     benchmark:
         "benchmarks/build_tiny_model/{lang}_{model}.tsv"
+    conda:
+        "../envs/train.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -19,8 +21,6 @@ rule build_tiny_model:
         chat_template=chat_template_of,
         seed=CFG.seed,
         code=code_digest("build_tiny_model"),
-    conda:
-        "../envs/train.yaml"
     script:
         "../workflow_scripts/build_tiny_model.py"
 
@@ -32,6 +32,8 @@ rule fetch_model:
         "logs/fetch_model/{model}.log",
     benchmark:
         "benchmarks/fetch_model/{model}.tsv"
+    conda:
+        "../envs/train.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -41,7 +43,5 @@ rule fetch_model:
         revision=revision_of,
         chat_template=chat_template_of,
         code=code_digest("fetch_model"),
-    conda:
-        "../envs/train.yaml"
     script:
         "../workflow_scripts/fetch_model.py"

@@ -5,7 +5,8 @@ rule build_references:
     input:
         records=expand("results/splits/{{lang}}/{split}.parquet", split=CFG.references.splits),
         features=expand(
-            "results/features/{{lang}}/{{scorer}}/human_{split}.parquet", split=CFG.references.splits
+            "results/features/{{lang}}/{{scorer}}/human_{split}.parquet",
+            split=CFG.references.splits,
         ),
     output:
         references="results/references/{lang}/{scorer}/bucket_references.json",
@@ -16,6 +17,8 @@ rule build_references:
         "logs/build_references/{lang}_{scorer}.log",
     benchmark:
         "benchmarks/build_references/{lang}_{scorer}.tsv"
+    conda:
+        "../envs/features.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -23,7 +26,5 @@ rule build_references:
     params:
         min_bucket_size=CFG.references.min_bucket_size,
         code=code_digest("build_references"),
-    conda:
-        "../envs/features.yaml"
     script:
         "../workflow_scripts/build_references.py"

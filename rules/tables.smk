@@ -25,6 +25,8 @@ rule build_main_table:
         "logs/build_main_table/{lang}.log",
     benchmark:
         "benchmarks/build_main_table/{lang}.tsv"
+    conda:
+        "../envs/eval.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -32,7 +34,5 @@ rule build_main_table:
     params:
         models=CFG.grid.models,
         code=code_digest("build_main_table"),
-    conda:
-        "../envs/eval.yaml"
     script:
         "../workflow_scripts/build_main_table.py"

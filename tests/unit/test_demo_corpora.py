@@ -95,7 +95,9 @@ def test_question_does_not_tell_the_length_of_its_answer(formatted, dataset):
 
 def test_bins_differ_in_style(formatted):
     advice = [
-        record for record in formatted["dolly"][1] if not record["context"] and record["length_bin"] != "xlong"
+        record
+        for record in formatted["dolly"][1]
+        if not record["context"] and record["length_bin"] != "xlong"
     ]
     headed = {
         name: [record["human_answer"].startswith("## ") for record in advice if record["length_bin"] == name]

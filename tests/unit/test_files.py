@@ -219,7 +219,9 @@ class TestJsonl:
             seen.extend(number for number, _ in read_jsonl(target))
         assert 0 < len(seen) < 20000
 
-    @pytest.mark.parametrize("content", [b"no gzip at all", b"", gzip.compress(b"{}\n", mtime=0)[:-2] + b"xx"])
+    @pytest.mark.parametrize(
+        "content", [b"no gzip at all", b"", gzip.compress(b"{}\n", mtime=0)[:-2] + b"xx"]
+    )
     def test_what_is_no_gzip_is_told(self, tmp_path: Path, content: bytes):
         target = tmp_path / "a.jsonl.gz"
         target.write_bytes(content)

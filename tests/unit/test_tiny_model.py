@@ -61,7 +61,9 @@ def built(train_files, tmp_path_factory):
 def test_it_learned_and_is_saved_as_a_model_folder(built, language):
     folder, details = built[language]
     assert details["final_loss"] < math.log(details["vocabulary"]) - 1
-    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= set(details["files"])
+    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= set(
+        details["files"]
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     assert model.config.head_dim == SETTINGS["hidden_size"] // SETTINGS["heads"]
     assert model.num_parameters() == details["parameters"]
@@ -101,9 +103,7 @@ def test_template_marks_what_the_assistant_says(built):
         return_assistant_tokens_mask=True,
     )
     marked = [
-        token
-        for token, own in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-        if own
+        token for token, own in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True) if own
     ]
     assert tokenizer.decode(marked) == f"By the river.{EOS}"
 

@@ -37,7 +37,7 @@ STAGES = (
     {"plots", "table_data", "table_formats", "tables"},
     {"cli", "config", "config_docs", "__main__"},
 )
-ORDER = {name: 0 for name in FOUNDATION} | {
+ORDER = dict.fromkeys(FOUNDATION, 0) | {
     name: position for position, names in enumerate(STAGES, start=1) for name in names
 }
 
