@@ -1,7 +1,8 @@
 """A tiny base model made here: a byte-level BPE tokenizer and a small Llama trained on a language's own texts.
 
-It stands in for a hub model where none can be had, on any corpora. It is a base model: it has read the texts, one after
-another and without chat markup, and so writes fluently but neither answers nor stops. See docs/demo.md.
+It stands in for a hub model where none can be had, on any corpora. It is a base model: it has read the texts, one
+after another and without chat markup, so it writes fluently, does not answer, and ends where it happens to.
+See docs/demo.md.
 """
 
 import random
