@@ -25,7 +25,7 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## the whole method, tiny, on CPU
-	$(BIN)/snakemake --profile profiles/demo tables
+	$(BIN)/snakemake --profile profiles/demo tables views
 	@$(BIN)/python -m polyalign where runs/demo
 
 test: $(READY) ## every fast test

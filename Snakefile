@@ -42,7 +42,8 @@ rule metrics:
         grid_metrics(),
 
 
-# The corpora as JSONL and in LLaMA-Factory's layout.
+# The corpora as JSONL and in LLaMA-Factory's layout, and what deduplication removed.
 rule views:
     input:
         expand("results/views/{lang}/manifest.json", lang=CFG.grid.languages),
+        rules.report_deduplication.output.report,

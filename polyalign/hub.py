@@ -22,7 +22,7 @@ TEMPLATE_FILE = "chat_template.jinja"
 
 
 def fetch_model(
-    repository: str, revision: str, out_dir: StrPath, *, chat_template: str, endpoint: str | None = None
+    repository: str, revision: str, out_dir: StrPath, *, chat_template: str | None, endpoint: str | None = None
 ) -> dict[str, Any]:
     """Download a model snapshot to `out_dir` and give it the chat template that this project fixes for it.
 
@@ -30,7 +30,7 @@ def fetch_model(
         repository: owner and name on the hub.
         revision: branch, tag or commit; the manifest records the commit that it stood for.
         out_dir: folder of the model; replaced as a whole when the download is complete.
-        chat_template: Jinja text, written as chat_template.jinja over any template that the model ships.
+        chat_template: Jinja text, written as chat_template.jinja over any template that the model ships; None keeps that.
         endpoint: address of the hub, where it is not the usual one.
 
     Returns:
@@ -50,7 +50,8 @@ def fetch_model(
                 expected="at least one *.safetensors file",
                 fix="choose a revision that has them, in models.<name>.revision",
             )
-        (folder / TEMPLATE_FILE).write_text(chat_template, encoding="utf-8")
+        if chat_template is not None:
+            (folder / TEMPLATE_FILE).write_text(chat_template, encoding="utf-8")
         return {
             "repository": repository,
             "revision": revision,

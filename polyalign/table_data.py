@@ -26,7 +26,8 @@ METHOD_LABELS = {
     "hdpo": "HDPO",
 }
 ORACLE_METHODS = ("hdporef",)
-BASELINE = "base"
+BASELINES = ("base", "sft")
+"""Methods that every later one of a table is compared with."""
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
 
 
@@ -403,13 +404,15 @@ def assemble(entries: Sequence[Entry], language: str, *, models: Sequence[str] =
 
 
 def _compare(group: Sequence[Entry], columns: Sequence[Column], confidence: float) -> list[Comparison]:
-    """Every method of a model against its first (base where it is there)."""
-    baseline = group[0]
+    """Every method of a model against each baseline that stands before it."""
     found = []
-    for entry in group[1:]:
-        differences = {column.key: difference(entry, baseline, column.key, confidence) for column in columns}
-        known = {key: value for key, value in differences.items() if value is not None}
-        if known:
-            label, other = (METHOD_LABELS.get(e.method, e.method) for e in (entry, baseline))
-            found.append(Comparison(entry.model, label, other, known))
+    for position, baseline in enumerate(group):
+        if baseline.method not in BASELINES:
+            continue
+        for entry in group[position + 1 :]:
+            differences = {column.key: difference(entry, baseline, column.key, confidence) for column in columns}
+            known = {key: value for key, value in differences.items() if value is not None}
+            if known:
+                label, other = (METHOD_LABELS.get(e.method, e.method) for e in (entry, baseline))
+                found.append(Comparison(entry.model, label, other, known))
     return found

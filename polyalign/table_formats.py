@@ -90,7 +90,7 @@ def to_markdown(table: Table) -> str:
         lines.append(_markdown_row([row.model, row.label, *cells]))
     if table.comparisons:
         columns = _compared_columns(table)
-        lines += ["", "### Paired differences from the first method of each model", ""]
+        lines += ["", "### Paired differences from base and SFT", ""]
         lines += [_markdown_row(["Model", "Difference", *(_header(column) for column in columns)])]
         lines += ["|" + " --- | --- |" + " ---: |" * len(columns)]
         for comparison in table.comparisons:
@@ -168,7 +168,7 @@ def _html_comparisons(table: Table) -> str:
         label = f"{comparison.model}: {comparison.label} − {comparison.baseline}"
         rows.append(f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>")
     return (
-        "<h2>Paired differences from the first method of each model</h2><div class='scroll'><table>"
+        "<h2>Paired differences from base and SFT</h2><div class='scroll'><table>"
         f"<thead><tr><th scope='col'>Difference</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

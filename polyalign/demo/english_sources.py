@@ -2,7 +2,6 @@
 
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from polyalign.demo import english_advice as advice
 from polyalign.demo import english_facts as facts
 from polyalign.demo.grammar import draw_length, item_rng
-from polyalign.demo.layout import split_counts, spread, text_source, write_parquet
+from polyalign.demo.layout import json_items, split_counts, spread, text_source, write_parquet
 from polyalign.files import dump_json, write_jsonl
 
 DOLLY_LENGTHS = {"short": 0.34, "medium": 0.33, "long": 0.32, "xlong": 0.012}
@@ -199,14 +198,6 @@ def _booking(seed: int, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
 DIALOGUES_A_FILE = 512
 
 
-def _json_items(items: Iterator[str], brackets: str) -> Iterator[str]:
-    """The pieces of a JSON array or object, so that none of it stands in memory whole."""
-    yield brackets[0]
-    for number, item in enumerate(items):
-        yield (",\n" if number else "\n") + item
-    yield "\n" + brackets[1] + "\n"
-
-
 def write_multiwoz(out_dir: Path, rows: int, seed: int) -> None:
     """{train,dev,test}/dialogues_NNN.json and dialog_acts.json."""
     counts = split_counts(-(-rows * 2 // 7), {"train": 0.68, "dev": 0.1, "test": 0.22})
@@ -216,8 +207,8 @@ def write_multiwoz(out_dir: Path, rows: int, seed: int) -> None:
             last = min(first + DIALOGUES_A_FILE, start + count)
             with open(out_dir / split / f"dialogues_{number:03d}.json", "w", encoding="utf-8") as file:
                 items = (dump_json(_booking(seed, index)[0]) for index in range(first, last))
-                file.writelines(_json_items(items, "[]"))
+                file.writelines(json_items(items, "[]"))
     with open(out_dir / "dialog_acts.json", "w", encoding="utf-8") as file:
         every = (_booking(seed, index) for index in range(sum(counts.values())))
         items = (f"{dump_json(dialogue['dialogue_id'])}: {dump_json(acts)}" for dialogue, acts in every)
-        file.writelines(_json_items(items, "{}"))
+        file.writelines(json_items(items, "{}"))

@@ -42,6 +42,14 @@ def spread(counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
         start += count
 
 
+def json_items(items: Iterator[str], brackets: str) -> Iterator[str]:
+    """The pieces of a JSON array or object, so that none of it stands in memory whole."""
+    yield brackets[0]
+    for number, item in enumerate(items):
+        yield (",\n" if number else "\n") + item
+    yield "\n" + brackets[1] + "\n"
+
+
 def write_parquet(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> None:
     """Write row dicts as a Parquet table, a batch at a time."""
     with TableWriter(path, schema) as writer:

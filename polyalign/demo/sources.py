@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polyalign.demo import chinese_sources as zh
 from polyalign.demo import english_sources as en
+from polyalign.demo import english_web_sources as web
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory
 
@@ -16,17 +17,23 @@ WRITERS = {
     "coqa": en.write_coqa,
     "dailydialog": en.write_dailydialog,
     "multiwoz": en.write_multiwoz,
+    "ms_marco": web.write_ms_marco,
+    "eli5_category": web.write_eli5,
+    "natural_questions": web.write_natural_questions,
     "cmrc2018": zh.write_cmrc,
     "drcd": zh.write_drcd,
     "coig_cqia": zh.write_cqia,
     "oasst2_zh": zh.write_oasst2,
 }
 SHARES = {
-    "dolly": 6.0,
-    "squad_v2": 0.5,
-    "coqa": 0.5,
-    "dailydialog": 2.4,
-    "multiwoz": 0.5,
+    "dolly": 5.2,
+    "squad_v2": 0.35,
+    "coqa": 0.45,
+    "dailydialog": 2.0,
+    "multiwoz": 0.45,
+    "ms_marco": 0.35,
+    "eli5_category": 0.8,
+    "natural_questions": 0.45,
     "cmrc2018": 0.5,
     "drcd": 0.3,
     "coig_cqia": 6.6,

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import StrPath, atomic_directory, read_json, write_json
-from polyalign.prompts import MODE_OF_METHOD, template_digest
+from polyalign.prompts import MODE_OF_METHOD, end_token_id, template_digest
 from polyalign.training import state as states
 from polyalign.training.curves import plot_loss_curve, write_training_log
 from polyalign.training.data import RowCounts
@@ -78,7 +78,7 @@ Tokenize = Callable[[Any, Path], dict[str, RowCounts]]
 
 
 def load_tokenizer(folder: StrPath) -> Any:
-    """A model folder's tokenizer, with chat template, EOS and a padding token.
+    """A model folder's tokenizer, with chat template, a padding token, and the end of a turn as its EOS.
 
     Raises:
         BadInput: it has no chat template or no EOS.
@@ -90,6 +90,9 @@ def load_tokenizer(folder: StrPath) -> Any:
     if tokenizer.pad_token is None:
         # Harmless: labels and masks go by length, so a padded EOS is never mistaken for a learned one.
         tokenizer.pad_token = tokenizer.eos_token
+    # Base models end documents, templates end turns, often by another token. The turn's end is what is learned,
+    # and the checkpoint's tokenizer and generation config say so.
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_token_id(tokenizer, "plain"))
     return tokenizer
 
 

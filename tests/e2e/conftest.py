@@ -4,10 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+
+TARGETS = ("tables", "views")
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,12 @@ class Demo:
     root: Path
     runs: Path
 
-    def snakemake(self, *arguments: str | Path, timeout: int = 900) -> subprocess.CompletedProcess[str]:
+    def snakemake(
+        self, *options: str | Path, targets: Sequence[str] = TARGETS, timeout: int = 1200
+    ) -> subprocess.CompletedProcess[str]:
         """Run the demo profile, small, from the copy."""
         return subprocess.run(
-            self.command(*arguments),
+            self.command(*options, targets=targets),
             cwd=self.root,
             env=self.environment,
             text=True,
@@ -29,27 +35,20 @@ class Demo:
             check=False,
         )
 
-    def command(self, *arguments: str | Path) -> list[str]:
+    def command(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> list[str]:
+        """The command line of such a run."""
         small = ["--configfile", "config/demo.yaml", "tests/e2e/small.yaml"]
-        base = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--profile",
-            "profiles/demo",
-            "--directory",
-            str(self.runs),
-        ]
-        return [*base, *small, *map(str, arguments)]
+        base = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *small]
+        return [*base, "--directory", str(self.runs), *map(str, options), "--", *targets]
 
     @property
     def environment(self) -> dict[str, str]:
         # No PYTHONPATH: the copy's own modules must be the ones that run.
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def outcome(self, *arguments: str | Path) -> str:
+    def outcome(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> str:
         """Standard output and error of a run that must succeed."""
-        done = self.snakemake(*arguments)
+        done = self.snakemake(*options, targets=targets)
         text = done.stdout + done.stderr
         assert done.returncode == 0, text[-6000:]
         return text
@@ -77,5 +76,5 @@ def demo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The small demo, built to its tables and views."""
     clone = copy_checkout(root, tmp_path_factory.mktemp("clone"))
     built = Demo(clone, clone / "runs" / "demo")
-    built.outcome("tables", "views")
+    built.outcome()
     return built

@@ -46,7 +46,8 @@ def test_every_report_covers_its_split_with_finite_numbers(demo, cell):
     report = json.loads((demo.runs / f"results/metrics/{cell}.json").read_text())
     test = pq.read_table(demo.runs / f"results/splits/{lang}/test.parquet", columns=["bucket_id"])
     coverage = report["coverage"]
-    assert coverage["expected_rows"] == coverage["answered_rows"] == test.num_rows
+    assert coverage["rows_expected"] == coverage["answered"] == test.num_rows
+    assert coverage["missing"] == 0
     assert all(math.isfinite(number) for number in numbers(report))
     scored = {row["bucket_id"] for row in report["metrics"]["utility"]["by_bucket"]}
     assert scored == set(test["bucket_id"].to_pylist())
@@ -98,11 +99,11 @@ def test_a_number_is_traced_back_to_raw_files(demo):
 
 
 def test_a_second_run_has_nothing_to_do(demo):
-    assert planned_jobs(demo.outcome("-n", "tables", "views")) == {}
+    assert planned_jobs(demo.outcome("-n")) == {}
 
 
 def test_a_recipe_value_reruns_what_depends_on_it(demo):
-    jobs = planned_jobs(demo.outcome("-n", "tables", "--config", "recipe_overrides={hdpo: {beta: 0.3}}"))
+    jobs = planned_jobs(demo.outcome("-n", "--config", "recipe_overrides={hdpo: {beta: 0.3}}"))
     assert jobs["train_hdpo"] == 2
     assert jobs["evaluate_predictions"] == 2
     assert not {"train_sft", "train_bucketsft", "train_dpo", "train_critic", "build_references"} & set(jobs)
@@ -125,7 +126,7 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
     module = demo.root / "polyalign/metrics/utility.py"
     undo = edit(module, "\ndef ", "\n_CHANGED = True\n\n\ndef ")
     try:
-        jobs = planned_jobs(demo.outcome("-n", "tables"))
+        jobs = planned_jobs(demo.outcome("-n"))
     finally:
         undo()
     assert jobs == {"evaluate_predictions": 10, "build_main_table": 2}
@@ -134,7 +135,7 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
 def test_a_comment_reruns_nothing(demo):
     undo = edit(demo.root / "polyalign/metrics/utility.py", "\ndef ", "\n# A remark.\ndef ")
     try:
-        assert planned_jobs(demo.outcome("-n", "tables")) == {}
+        assert planned_jobs(demo.outcome("-n")) == {}
     finally:
         undo()
 
@@ -145,7 +146,7 @@ def test_training_killed_goes_on_from_its_last_state(demo):
     manifest = json.loads((demo.runs / finished).read_text())
     weights = demo.runs / "results/checkpoints/en_bucketsft_tiny/model.safetensors"
     expected = sha256_file(weights)
-    command = demo.command("--nolock", "--forcerun", "train_bucketsft", "--", finished)
+    command = demo.command("--forcerun", "train_bucketsft", targets=[finished])
     run = subprocess.Popen(
         command,
         cwd=demo.root,
@@ -165,49 +166,38 @@ def test_training_killed_goes_on_from_its_last_state(demo):
     subprocess.run(
         demo.command("--unlock"), cwd=demo.root, env=demo.environment, check=True, capture_output=True
     )
-    demo.outcome("--", finished)
+    demo.outcome(targets=[finished])
     log = (demo.runs / "logs/train_bucketsft/en_tiny.log").read_text()
     assert re.search(r"training: [1-9]\d* of \d+ steps done", log), log[-3000:]
     assert sha256_file(weights) == expected
     assert json.loads((demo.runs / finished).read_text())["params"] == manifest["params"]
 
 
+def failure_line(demo, tmp_path: Path, target: str, rule: str) -> str:
+    """The line that `rule` ends with when `target` is built from the mirror below `tmp_path`."""
+    sources = f"sources={{mirror: {tmp_path / 'mirror'}}}"
+    done = demo.snakemake("--directory", tmp_path / "runs", "--config", sources, targets=[target])
+    assert done.returncode != 0
+    lines = {line for line in (done.stdout + done.stderr).splitlines() if line.startswith(f"{rule}:")}
+    assert len(lines) == 1
+    return lines.pop()
+
+
 def test_a_malformed_raw_row_ends_in_one_line(demo, tmp_path):
-    mirror = tmp_path / "mirror"
-    dolly = mirror / "dolly"
+    dolly = tmp_path / "mirror" / "dolly"
     dolly.mkdir(parents=True)
     good = {"instruction": "Name a tree.", "context": "", "response": "An oak.", "category": "open_qa"}
     lines = [json.dumps(good), json.dumps({**good, "response": 7})]
     (dolly / "databricks-dolly-15k.jsonl").write_text("\n".join(lines) + "\n")
-    done = demo.snakemake(
-        "--directory",
-        tmp_path / "runs",
-        "--config",
-        f"sources={{mirror: {mirror}}}",
-        "--",
-        "results/formatted/dolly/train.parquet",
-    )
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    line = next(line for line in text.splitlines() if line.startswith("format_corpus:"))
-    for part in ("databricks-dolly-15k.jsonl", "row 2", "'response'"):
+    line = failure_line(demo, tmp_path, "results/formatted/dolly/train.parquet", "format_corpus")
+    for part in ("databricks-dolly-15k.jsonl", "row 2", "'response'", "expected"):
         assert part in line
     assert not list((tmp_path / "runs/results/formatted").rglob("*.parquet"))
 
 
 def test_a_missing_mirror_file_ends_in_one_line(demo, tmp_path):
     (tmp_path / "mirror").mkdir()
-    done = demo.snakemake(
-        "--directory",
-        tmp_path / "runs",
-        "--config",
-        f"sources={{mirror: {tmp_path / 'mirror'}}}",
-        "--",
-        "resources/raw/dolly/manifest.json",
-    )
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    line = next(line for line in text.splitlines() if line.startswith("mirror_source:"))
+    line = failure_line(demo, tmp_path, "resources/raw/dolly/manifest.json", "mirror_source")
     assert "databricks-dolly-15k.jsonl" in line
     assert "fix:" in line
 

@@ -5,12 +5,13 @@ import json
 import pyarrow as pa
 import pytest
 from datasets import Dataset
+from model_families import FAMILIES, TURN_END, record_of, tokenizer_of
 from training_world import make_world, recipe
 from transformers import AutoTokenizer
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import read_table, write_table
-from polyalign.prompts import prompt_ids
+from polyalign.prompts import prompt_ids, training_ids
 from polyalign.records import read_records
 from polyalign.training import data
 from polyalign.training.batches import PreferenceCollator, WeightedSftCollator
@@ -22,6 +23,7 @@ from polyalign.training.recipe import (
     parse_recipe,
     resolve_recipe,
 )
+from polyalign.training.run import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +207,14 @@ def test_docs_list_every_recipe_key(root):
                 line for line in lines if line.endswith(f"| {field.description or 'which method'} |")
             ]
             assert described, f"docs/training.md does not describe {name} as the recipe does"
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_end_of_a_turn_is_the_eos_of_every_family(family, tmp_path):
+    """Base models end documents by one token and templates end turns by another; training must learn the latter."""
+    tokenizer_of(family).save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.eos_token == TURN_END[family]
+    assert tokenizer.pad_token == FAMILIES[family]["pad_token"]
+    prompt, completion = training_ids(tokenizer, record_of(), "Here.", "profile")
+    data.check_ids(tokenizer, prompt, completion, row_id=family)
