@@ -3,7 +3,7 @@
 # make lint   formatting and static checks
 # Each starts from a clean clone with Python 3.11 and pip alone.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

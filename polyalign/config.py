@@ -53,7 +53,8 @@ class Sources(Settings):
         "hub", description="hub: download; mirror: a local folder in official layout; demo: generated text"
     )
     mirror: str | None = Field(
-        None, description="folder of raw files, one folder a corpus; giving it means kind mirror"
+        None,
+        description="folder of raw files, one folder a corpus, from the checkout; giving it means kind mirror",
     )
     registry: str = Field("config/sources.yaml", description="corpus registry: files, revisions, licences")
     demo: DemoSources = Field(DemoSources(), description="generated corpora")

@@ -22,7 +22,12 @@ TEMPLATE_FILE = "chat_template.jinja"
 
 
 def fetch_model(
-    repository: str, revision: str, out_dir: StrPath, *, chat_template: str | None, endpoint: str | None = None
+    repository: str,
+    revision: str,
+    out_dir: StrPath,
+    *,
+    chat_template: str | None,
+    endpoint: str | None = None,
 ) -> dict[str, Any]:
     """Download a model snapshot to `out_dir` and give it the chat template that this project fixes for it.
 

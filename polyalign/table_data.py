@@ -410,7 +410,9 @@ def _compare(group: Sequence[Entry], columns: Sequence[Column], confidence: floa
         if baseline.method not in BASELINES:
             continue
         for entry in group[position + 1 :]:
-            differences = {column.key: difference(entry, baseline, column.key, confidence) for column in columns}
+            differences = {
+                column.key: difference(entry, baseline, column.key, confidence) for column in columns
+            }
             known = {key: value for key, value in differences.items() if value is not None}
             if known:
                 label, other = (METHOD_LABELS.get(e.method, e.method) for e in (entry, baseline))

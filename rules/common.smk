@@ -144,6 +144,12 @@ def source_entry(wildcards):
     return or_exit(get_entry, wildcards.dataset, registry).model_dump(exclude_none=True)
 
 
+def mirror_folder():
+    """The mirror of raw corpora as seen from the working directory; a relative one is meant from the checkout."""
+    mirror = Path(CFG.sources.mirror)
+    return str(mirror) if mirror.is_absolute() else os.path.relpath(ROOT / mirror)
+
+
 def formatted_records(wildcards):
     """Every split of every corpus of the language, as formatted."""
     datasets = CFG.corpora[wildcards.lang]

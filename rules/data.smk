@@ -39,7 +39,7 @@ elif CFG.sources.kind == "mirror":
             mem_mb=1000,
             runtime=30,
         params:
-            mirror=CFG.sources.mirror,
+            mirror=mirror_folder(),
             entry=source_entry,
             code=code_digest("mirror_source"),
         script:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-
 TARGETS = ("tables", "views")
 
 
@@ -72,9 +71,14 @@ def copy_checkout(root: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The small demo, built to its tables and views."""
+def small_demo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The small demo in a copy of its own, not built yet."""
     clone = copy_checkout(root, tmp_path_factory.mktemp("clone"))
-    built = Demo(clone, clone / "runs" / "demo")
-    built.outcome()
-    return built
+    return Demo(clone, clone / "runs" / "demo")
+
+
+@pytest.fixture(scope="session")
+def demo(small_demo: Demo) -> Demo:
+    """The small demo, built to its tables and views."""
+    small_demo.outcome()
+    return small_demo

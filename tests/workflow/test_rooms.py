@@ -34,7 +34,7 @@ STAGES = (
     {"critic", "hdpo_weights", "pair_views", "pairs", "training"},
     {"inference"},
     {"metrics"},
-    {"plots", "table_data", "table_formats", "tables"},
+    {"overview", "plots", "table_data", "table_formats", "tables"},
     {"cli", "config", "config_docs", "__main__"},
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {
