@@ -196,12 +196,10 @@ def evaluate(
     """Evaluate predictions from anywhere: utility, diversity, naturalness, with intervals."""
     from polyalign.metrics.evaluate import evaluate as evaluate_files
 
-    if (mauve_model is None) == (not no_mauve):
-        raise BadInput(
-            "MAUVE needs a model, or to be left out",
-            expected="one of --mauve-model MODEL_DIR and --no-mauve",
-            fix="add --no-mauve",
-        )
+    if mauve_model is not None and no_mauve:
+        raise BadInput("--mauve-model and --no-mauve exclude each other", fix="leave one of them out")
+    if mauve_model is None and not no_mauve:
+        _say("no --mauve-model given: MAUVE is null in the report")
     with TemporaryDirectory() as folder:
         human, predicted = human_features, prediction_features
         if feature_set is not None:
@@ -258,21 +256,19 @@ def where(
     print(overview(folder))
 
 
+_LIST_OPTIONS = {"tables": ("--metrics",), "references": ("--records", "--features")}
+
+
 def _with_repeated_options(arguments: list[str]) -> list[str]:
-    """Let list options take several values at once: `--metrics a b` as `--metrics a --metrics b`."""
-    listed = {"tables": {"--metrics"}, "references": {"--records", "--features"}}
-    if not arguments or arguments[0] not in listed:
-        return arguments
+    """Let list options take several values at once: `--metrics a b` becomes `--metrics a --metrics b`."""
+    listed = _LIST_OPTIONS.get(arguments[0], ()) if arguments else ()
     expanded: list[str] = []
-    option = None
+    option: str | None = None
     for argument in arguments:
         if argument.startswith("-"):
-            option = argument if argument in listed[arguments[0]] else None
-            first = True
-        elif option is not None and not first:
+            option = argument if argument in listed else None
+        elif option is not None and expanded[-1] != option:
             expanded.append(option)
-        if not argument.startswith("-"):
-            first = False
         expanded.append(argument)
     return expanded
 

@@ -35,7 +35,8 @@ def fetch_model(
         repository: owner and name on the hub.
         revision: branch, tag or commit; the manifest records the commit that it stood for.
         out_dir: folder of the model; replaced as a whole when the download is complete.
-        chat_template: Jinja text, written as chat_template.jinja over any template that the model ships; None keeps that.
+        chat_template: Jinja text, written as chat_template.jinja over any template that the model ships; None
+            keeps that one.
         endpoint: address of the hub, where it is not the usual one.
 
     Returns:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from polyalign.critic.targets import Targets
 from polyalign.errors import BadInput, BadInputs
-from polyalign.files import StrPath, TableWriter, read_jsonl
+from polyalign.files import StrPath, TableWriter
+from polyalign.predictions import read_predictions
 from polyalign.progress import track
 from polyalign.records import RECORD_FIELDS, RECORD_SCHEMA, read_record_batches
 
@@ -124,33 +125,6 @@ def write_pair_rows(split: StrPath, output: StrPath, *, rows: int | None, seed: 
             for bucket, count in sorted(Counter(buckets).items())
         },
     }
-
-
-def read_predictions(path: StrPath) -> dict[int, tuple[int, dict[str, Any]]]:
-    """Prediction rows of a JSONL file as {source_index: (line, row)}.
-
-    Raises:
-        BadInputs: naming every row whose source_index is not a row number or comes twice, or whose prediction
-            is not text.
-    """
-    found: dict[int, tuple[int, dict[str, Any]]] = {}
-    problems: list[BadInput] = []
-    for line, row in read_jsonl(path):
-        index = row.get("source_index")
-        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-            text, field, expected = f"found {index!r}", "source_index", "a row number from 0"
-        elif index in found:
-            text, field = f"{index} already answered in row {found[index][0]}", "source_index"
-            expected = "one prediction a row"
-        elif not isinstance(row.get("prediction"), str):
-            text, field, expected = f"found {row.get('prediction')!r}", "prediction", "text"
-        else:
-            found[index] = (line, row)
-            continue
-        problems.append(BadInput(text, file=path, row=line, id=row.get("id"), field=field, expected=expected))
-    if problems:
-        raise BadInputs(problems)
-    return found
 
 
 def _echo_problem(

@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from polyalign.corpora.catalogue import CORPORA, get_corpus
-from polyalign.errors import BadInput, BadInputs
+from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory, sha256_file
 from polyalign.manifest import read_manifest
+from polyalign.settings import Settings, nearest, read_settings, read_yaml
 
 REGISTRY = Path(__file__).resolve().parent.parent / "config" / "sources.yaml"
 ATTEMPTS = 4
@@ -28,18 +28,14 @@ _TIMEOUT_S = 60.0
 T = TypeVar("T")
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HubPlace(_Entry):
+class HubPlace(Settings):
     """A dataset repository on the hub at a branch, tag or commit."""
 
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str = "main"
 
 
-class SourceFile(_Entry):
+class SourceFile(Settings):
     """A raw file, or with `*` in its name a family of them."""
 
     path: str
@@ -74,7 +70,7 @@ class SourceFile(_Entry):
         return self
 
 
-class SourceEntry(_Entry):
+class SourceEntry(Settings):
     """Where one corpus comes from, under which licence, and what it consists of."""
 
     language: Literal["en", "zh"]
@@ -109,32 +105,13 @@ def load_registry(path: StrPath = REGISTRY) -> dict[str, SourceEntry]:
     Raises:
         BadInput, BadInputs: the file is missing or not YAML, names an unknown corpus, or an entry is wrong.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise BadInput("corpus registry not found", file=file, fix="correct sources.registry in the config")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BadInput(f"not valid YAML ({error})", file=file) from None
-    if not isinstance(content, dict):
-        raise BadInput("not a corpus registry", file=file, expected="one entry a corpus")
-    problems: list[BadInput | str] = []
     entries: dict[str, SourceEntry] = {}
-    for dataset, values in content.items():
+    for dataset, values in read_yaml(path).items():
         if dataset not in CORPORA:
-            problems.append(
-                BadInput(f"unknown corpus {dataset!r}", file=file, expected=f"one of {', '.join(CORPORA)}")
-            )
-            continue
-        try:
-            entries[dataset] = SourceEntry.model_validate(values)
-        except ValidationError as error:
-            problems += [
-                BadInput(detail["msg"], file=file, field=".".join([dataset, *map(str, detail["loc"])]))
-                for detail in error.errors()
-            ]
-    if problems:
-        raise BadInputs(problems)
+            raise BadInput(f"unknown corpus {dataset!r}", file=path, fix=nearest(dataset, list(CORPORA)))
+        if not isinstance(values, dict):
+            raise BadInput("not an entry", file=path, field=dataset, expected="a mapping of keys to values")
+        entries[dataset] = read_settings(SourceEntry, values, file=f"{path}, {dataset}", docs="docs/data.md")
     return entries
 
 

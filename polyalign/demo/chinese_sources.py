@@ -16,7 +16,7 @@ from polyalign.files import dump_json
 
 CQIA_LENGTHS = {"short": 0.34, "medium": 0.33, "long": 0.32, "xlong": 0.012}
 CHAT_LENGTHS = {"short": 0.36, "medium": 0.34, "long": 0.3}
-PASSAGE_SHARE = 0.12
+PASSAGE_SHARE = 0.25
 """Share of coig_cqia rows that ask about a passage; they make the wiki subset."""
 UNUSABLE_EVERY = 40
 """One coig_cqia row or message tree in so many must be dropped by the corpus's own rules."""

@@ -15,7 +15,7 @@ from polyalign.files import dump_json, write_jsonl
 
 DOLLY_LENGTHS = {"short": 0.34, "medium": 0.33, "long": 0.32, "xlong": 0.012}
 CHAT_LENGTHS = {"short": 0.38, "medium": 0.34, "long": 0.28}
-PASSAGE_SHARE = 0.12
+PASSAGE_SHARE = 0.25
 """Share of dolly rows that ask about a passage."""
 DOLLY_CATEGORIES = {
     "start": "general_qa",

@@ -1,6 +1,6 @@
 """The answers whose features are measured: those of records, or predictions for them, streamed in chunks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from polyalign.errors import BadInput
 from polyalign.features.table import FeatureTable, MadeBy
-from polyalign.files import StrPath, read_jsonl
+from polyalign.files import StrPath
+from polyalign.predictions import read_predictions
 from polyalign.records import read_records
 
 CHUNK_ROWS = 8192
@@ -39,26 +40,6 @@ class Chunk:
             values=values,
             made_by=made_by,
         )
-
-
-def read_predictions(path: StrPath) -> dict[int, tuple[int, Mapping[str, Any]]]:
-    """{source_index: (line, row)} of a prediction file.
-
-    Raises:
-        BadInput: a row without a whole-number source_index or without a prediction text, or a source_index twice.
-    """
-    predictions: dict[int, tuple[int, Mapping[str, Any]]] = {}
-    for line, row in read_jsonl(path):
-        index, text = row.get("source_index"), row.get(PREDICTION)
-        place = {"file": path, "row": line, "id": row.get("id")}
-        if not isinstance(index, int) or isinstance(index, bool):
-            raise BadInput(f"found {index!r}", **place, field="source_index", expected="an integer")
-        if not isinstance(text, str):
-            raise BadInput(f"found {text!r}", **place, field=PREDICTION, expected="a text")
-        if index in predictions:
-            raise BadInput(f"source_index {index} comes twice, first in row {predictions[index][0]}", **place)
-        predictions[index] = (line, row)
-    return predictions
 
 
 def _answers(records: StrPath, field: str, predictions: StrPath | None) -> Iterator[tuple[int, Record, str]]:

@@ -23,6 +23,7 @@ from polyalign.inference.decoding import Decoding
 from polyalign.inference.engine import Completion, Engine, EngineSettings, Request, request_seed
 from polyalign.inference.paper_cleanup import clean_published
 from polyalign.inference.part_file import PartFile
+from polyalign.predictions import FINISH_REASONS
 from polyalign.progress import track
 from polyalign.prompts import MODES, prompt_ids, stop_strings, stop_token_ids, template_digest
 from polyalign.records import read_records
@@ -30,7 +31,6 @@ from polyalign.settings import S, read_settings
 
 log = logging.getLogger(__name__)
 
-FINISH_REASONS = ("stop", "length", "error")
 # Files of a model folder that say how it was trained; they do not change what it answers.
 _NOT_THE_MODEL = ("manifest.json", "trainer_state.json", "training_args.json")
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from polyalign.errors import BadInput, BadInputs
-from polyalign.files import StrPath, read_jsonl, sha256_json
+from polyalign.files import StrPath, sha256_json
+from polyalign.predictions import read_predictions
 from polyalign.records import count_tokens, normalize_text, read_records
-
-FINISH_REASONS = ("stop", "length", "error")
-_FIX = "predict the split again, or give the records that were predicted"
 
 
 @dataclass(frozen=True)
@@ -48,38 +45,22 @@ class Rows:
         return sha256_json([[int(row), str(self.ids[row])] for row in rows])
 
 
-def _read_predictions(path: StrPath, ids: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
-    """Texts and finish reasons by source_index."""
+def _texts_and_reasons(path: StrPath, ids: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
+    """Prediction and finish reason of each record, None where there is none."""
     texts: list[str | None] = [None] * len(ids)
     reasons: list[str | None] = [None] * len(ids)
-    lines: dict[int, int] = {}
     problems: list[BadInput] = []
-
-    def problem(row: int, text: str, field: str, expected: str, id: Any = None) -> None:
-        problems.append(BadInput(text, file=path, row=row, id=id, field=field, expected=expected, fix=_FIX))
-
-    for line, row in read_jsonl(path):
-        index, text = row.get("source_index"), row.get("prediction")
-        reason, own_id = row.get("finish_reason"), row.get("id")
-        if not isinstance(index, int) or isinstance(index, bool):
-            problem(line, f"found {index!r}", "source_index", "a 0-based row number", own_id)
-        elif not 0 <= index < len(ids):
-            problem(line, f"{index} is out of range", "source_index", f"0 to {len(ids) - 1}", own_id)
-        elif index in lines:
-            expected = "one prediction a row"
-            problem(line, f"{index} stands in row {lines[index]} too", "source_index", expected, own_id)
-        elif not isinstance(text, str):
-            problem(line, f"found {text!r:.40}", "prediction", "a text", own_id)
-        elif own_id is not None and str(own_id) != ids[index]:
-            problem(line, f"found {own_id!r}", "id", f"{ids[index]!r}, the id of record {index}", own_id)
-        elif reason is not None and reason not in FINISH_REASONS:
-            problem(line, f"found {reason!r}", "finish_reason", f"one of {', '.join(FINISH_REASONS)}", own_id)
-        else:
-            lines[index], texts[index], reasons[index] = line, text, reason
+    for index, (line, row) in read_predictions(path, rows=len(ids)).items():
+        own_id = row.get("id")
+        if own_id is not None and str(own_id) != ids[index]:
+            expected = f"{ids[index]!r}, the id of record {index}"
+            fix = "predict the split again, or give the records that were predicted"
+            problems.append(
+                BadInput(f"found {own_id!r}", file=path, row=line, field="id", expected=expected, fix=fix)
+            )
+        texts[index], reasons[index] = row["prediction"], row.get("finish_reason")
     if problems:
         raise BadInputs(problems)
-    if not lines:
-        raise BadInput("no predictions", file=path, expected="one JSON object a line", fix=_FIX)
     return texts, reasons
 
 
@@ -100,7 +81,7 @@ def read_rows(records_path: StrPath, predictions_path: StrPath) -> Rows:
             columns[name].append(record[name])
     if not columns["id"]:
         raise BadInput("no records", file=records_path, fix="build the split again")
-    predictions, reasons = _read_predictions(predictions_path, columns["id"])
+    predictions, reasons = _texts_and_reasons(predictions_path, columns["id"])
     arrays = (np.array(columns[name]) for name in ("id", "dataset", "bucket", "split", "language", "track"))
     return Rows(*arrays, columns["question"], columns["answer"], predictions, reasons)
 

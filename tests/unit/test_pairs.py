@@ -22,10 +22,10 @@ from polyalign.pairs import (
     PAIR_ROWS_SCHEMA,
     allocate_rows,
     build_pairs,
-    read_predictions,
     select_positions,
     write_pair_rows,
 )
+from polyalign.predictions import read_predictions
 from polyalign.records import make_record, records_to_table, table_to_records
 
 FAMILIES = (

@@ -11,6 +11,7 @@ FOUNDATION = {
     "job",
     "manifest",
     "progress",
+    "predictions",
     "prompts",
     "records",
     "settings",
