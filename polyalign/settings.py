@@ -40,9 +40,11 @@ def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     return list(node.get("properties", {}))
 
 
-def _problem(model: type[BaseModel], error: Mapping[str, Any], file: StrPath, docs: str) -> BadInput:
+def _problem(
+    model: type[BaseModel], error: Mapping[str, Any], file: StrPath, docs: str, at: str | None
+) -> BadInput:
     path = list(error["loc"])
-    field = ".".join(str(part) for part in path) or None
+    field = ".".join(str(part) for part in [*filter(None, [at]), *path]) or None
     if error["type"] == "extra_forbidden":
         fix = nearest(str(path[-1]), known_keys(model, path[:-1]))
         return BadInput("unknown key", file=file, field=field, fix=fix)
@@ -53,12 +55,15 @@ def _problem(model: type[BaseModel], error: Mapping[str, Any], file: StrPath, do
     return BadInput(text + found, file=file, field=field, fix=f"{docs} lists every key with its values")
 
 
-def read_settings(model: type[S], values: Mapping[str, Any], *, file: StrPath, docs: str) -> S:
+def read_settings(
+    model: type[S], values: Mapping[str, Any], *, file: StrPath, docs: str, at: str | None = None
+) -> S:
     """Type plain values.
 
     Args:
         file: where the values come from, for messages.
         docs: the page that lists the keys, for messages.
+        at: the key that the values stand under in that file, for messages.
 
     Raises:
         BadInputs: one line a problem: file, key, what is wrong, and the nearest known name.
@@ -66,7 +71,7 @@ def read_settings(model: type[S], values: Mapping[str, Any], *, file: StrPath, d
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise BadInputs([_problem(model, problem, file, docs) for problem in error.errors()]) from None
+        raise BadInputs([_problem(model, problem, file, docs, at) for problem in error.errors()]) from None
 
 
 def read_yaml(path: StrPath) -> dict[str, Any]:
@@ -74,9 +79,10 @@ def read_yaml(path: StrPath) -> dict[str, Any]:
     if not Path(path).is_file():
         raise BadInput("file not found", file=path, fix="check the path")
     try:
-        values = yaml.safe_load(Path(path).read_bytes()) or {}
+        values = yaml.safe_load(Path(path).read_bytes())
     except yaml.YAMLError as error:
         raise BadInput(f"not valid YAML ({error})", file=path, fix="correct the file") from None
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise BadInput(f"holds a {type(values).__name__}", file=path, expected="a mapping of keys to values")
     return values

@@ -111,7 +111,7 @@ def load_registry(path: StrPath = REGISTRY) -> dict[str, SourceEntry]:
             raise BadInput(f"unknown corpus {dataset!r}", file=path, fix=nearest(dataset, list(CORPORA)))
         if not isinstance(values, dict):
             raise BadInput("not an entry", file=path, field=dataset, expected="a mapping of keys to values")
-        entries[dataset] = read_settings(SourceEntry, values, file=f"{path}, {dataset}", docs="docs/data.md")
+        entries[dataset] = read_settings(SourceEntry, values, file=path, docs="docs/data.md", at=dataset)
     return entries
 
 

@@ -1,4 +1,4 @@
-# What every rule file shares: the typed config, wildcard constraints, code digests and input functions.
+# What the other files here share: the typed config, wildcard constraints, code digests and input functions.
 import os
 import sys
 from pathlib import Path
@@ -15,7 +15,9 @@ from polyalign.training.recipe import resolve_recipe
 ROOT = Path(workflow.basedir)
 
 # Scripts run in their stage's own environment; the package always comes from this checkout.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+)
 
 
 def or_exit(function, *arguments):

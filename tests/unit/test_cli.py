@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict]:
 def tree(tmp_path_factory) -> Path:
     """Raw, formatted and deduplicated records of one generated corpus."""
     folder = tmp_path_factory.mktemp("cli")
-    write_demo_source("multiwoz", folder / "raw", 150, seed=3)
+    write_demo_source("multiwoz", folder / "raw", 600, seed=3)
     run("format", "multiwoz", "--source", folder / "raw", "--out", folder / "formatted/multiwoz")
     run(
         "dedup", "--in", folder / "formatted", "--out", folder / "deduped", "--report", folder / "report.json"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from model_families import record_of, save_model
 
-from polyalign.errors import BadInput
+from polyalign.errors import BadInput, BadInputs
 from polyalign.features import answers as answers_module
 from polyalign.features.answers import read_chunks
 from polyalign.features.files import describe_file
@@ -196,9 +196,12 @@ def test_predictions_are_matched_to_their_records_in_any_order(tmp_path, records
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        ([{"prediction": "x"}], "row 1, field 'source_index': found None; expected an integer"),
+        ([{"prediction": "x"}], "row 1, field 'source_index': found None; expected a row number from 0"),
         ([{"source_index": 0, "prediction": None}], "row 1, field 'prediction': found None"),
-        ([{"source_index": 0, "prediction": "x"}] * 2, "row 2: source_index 0 comes twice, first in row 1"),
+        (
+            [{"source_index": 0, "prediction": "x"}] * 2,
+            "row 2, field 'source_index': 0 already answered in row 1",
+        ),
         ([{"source_index": 9, "prediction": "x"}], "row 1: source_index 9 is out of range; expected 0 to 4"),
         ([{"source_index": 0, "id": "other", "prediction": "x"}], "row 1, id other: .*expected id row-0"),
     ],
@@ -206,7 +209,7 @@ def test_predictions_are_matched_to_their_records_in_any_order(tmp_path, records
 def test_a_wrong_prediction_is_named_and_nothing_is_written(tmp_path, records, rows, problem):
     write_jsonl(tmp_path / "p.jsonl", rows)
     out = tmp_path / "f.parquet"
-    with pytest.raises(BadInput, match=problem):
+    with pytest.raises((BadInput, BadInputs), match=problem):
         describe_file(records, out, feature_set="core-v1", predictions=tmp_path / "p.jsonl")
     assert not out.exists()
 

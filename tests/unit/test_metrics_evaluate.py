@@ -114,7 +114,7 @@ def test_the_oracle_prompt_is_told(world):
     "change, said",
     [
         ({"source_index": 90}, "field 'source_index': 90 is out of range"),
-        ({"source_index": 0}, "field 'source_index': 0 stands in row 1 too"),
+        ({"source_index": 0}, "field 'source_index': 0 already answered in row 1"),
         ({"source_index": "5"}, "field 'source_index': found '5'"),
         ({"prediction": None}, "field 'prediction': found None"),
         ({"id": "other"}, "expected 'r5', the id of record 5"),
