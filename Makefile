@@ -29,7 +29,7 @@ demo: $(READY) ## the whole method, tiny, on CPU
 	@$(BIN)/python -m polyalign where runs/demo
 
 test: $(READY) ## every fast test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .

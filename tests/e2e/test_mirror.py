@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mirror")]
+pytestmark = pytest.mark.e2e
 
 CORPORA = (
     "coqa",
