@@ -27,7 +27,7 @@ _LATEX = str.maketrans(
 _STYLE = """
 :root { color-scheme: light dark; --line: #d0d5dd; --soft: #667085; --head: #f2f4f7; --best: #0b6e4f; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a3f47; --soft: #98a2b3; --head: #23272e; --best: #5fd3a5; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width:110rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 110rem; padding: 0 1rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
