@@ -14,12 +14,11 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.metrics.settings import MetricSettings
+from polyalign.prompts import ORACLE_METHODS
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
 
 METHODS = ("base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef")
 TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
-ORACLE_METHODS = ("hdporef",)
-"""Methods that see the reference answer: they have metrics of their own and stand in no table of methods."""
 
 Language = Literal["en", "zh"]
 Method = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef"]

@@ -33,6 +33,8 @@ MODE_OF_METHOD = {
     "hdpo": "profile",
     "hdporef": "oracle",
 }
+ORACLE_METHODS = tuple(method for method, mode in MODE_OF_METHOD.items() if mode == "oracle")
+"""Methods that see the reference answer: they have metrics of their own and stand in no table of methods."""
 TEMPLATE_FOLDER = Path(__file__).resolve().parent.parent / "config" / "chat_templates"
 
 FINAL_ANSWER_LABEL = {"en": "Final answer:", "zh": "最终答案："}

@@ -15,7 +15,7 @@ from polyalign.files import StrPath, read_table
 from polyalign.metrics.bootstrap import Difference, paired_difference
 from polyalign.metrics.evaluate import estimates_of
 from polyalign.metrics.report import Cell, Report, read_report
-from polyalign.prompts import MODE_OF_METHOD
+from polyalign.prompts import MODE_OF_METHOD, ORACLE_METHODS
 
 METHOD_LABELS = {
     "base": "Base",
@@ -25,7 +25,6 @@ METHOD_LABELS = {
     "dpo": "DPO",
     "hdpo": "HDPO",
 }
-ORACLE_METHODS = ("hdporef",)
 BASELINES = ("base", "sft")
 """Methods that every later one of a table is compared with."""
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
