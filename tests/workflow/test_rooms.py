@@ -13,6 +13,7 @@ FOUNDATION = {
     "progress",
     "predictions",
     "prompts",
+    "published",
     "records",
     "settings",
 }
