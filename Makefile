@@ -1,5 +1,6 @@
 # make demo   the whole method, tiny, on CPU: from raw corpora to tables
 # make test   every fast test
+# make bench  speed and memory of every stage, beside the published implementation
 # make lint   formatting and static checks
 # Each starts from a clean clone with Python 3.11 and pip alone.
 
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test bench lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -30,6 +31,9 @@ demo: $(READY) ## the whole method, tiny, on CPU
 
 test: $(READY) ## every fast test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(READY) ## speed and memory of every stage
+	$(BIN)/python -m tests.bench
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .
