@@ -22,6 +22,7 @@ from polyalign.metrics.aggregate import aggregate
 from polyalign.metrics.bootstrap import distinct_replicates, draw_weights, interval, weighted_means
 from polyalign.metrics.diversity import NgramTable, diversity
 from polyalign.metrics.feature_inputs import RowFeatures, read_row_features
+from polyalign.metrics.groups import group_key, mean_replicates, split_key
 from polyalign.metrics.inputs import Rows, read_rows, token_counts
 from polyalign.metrics.mauve import Featurizer, mauve_metrics, null_mauve
 from polyalign.metrics.nuf import frontiers
@@ -304,6 +305,8 @@ class _Evaluation:
         replicates = self._replicates(draws)
         estimates = estimates_of(metrics)
         for name, values in replicates.items():
+            if split_key(name)[1] is not None:
+                continue
             bounds = BOUNDS.get(name, (0.0, 1.0))
             found = interval(
                 values, estimates[name], settings.confidence, recentre=name in RECENTRED, bounds=bounds
@@ -315,7 +318,7 @@ class _Evaluation:
         return stated, replicates
 
     def _replicates(self, draws: naturalness.Draws) -> dict[str, np.ndarray]:
-        """Replicates (B,) of every metric that has an interval."""
+        """Replicates (B,) of every metric that has an interval, overall, by bucket and by dataset."""
         spread = np.full(len(self.rows.ids), np.nan)
         per_row = {**self.scores, "mean_tokens": self.lengths["generated"]}
         weights = np.concatenate([drawn for _, drawn in draws.values()], axis=1)
@@ -324,12 +327,17 @@ class _Evaluation:
         for name, values in per_row.items():
             spread[self.answered] = values
             found[name] = weighted_means(weights, spread[order])
+            for labels in (self.rows.buckets, self.rows.datasets):
+                found |= mean_replicates(name, weights, spread[order], labels[order])
         of_answered = self._draws_of_answered(draws)
         for order_n, values in distinct_replicates(self.ngrams["generated"], of_answered).items():
             found[f"distinct_{order_n}"] = values
-        found |= naturalness.replicates(self.large, self.names, draws)
+        by_bucket = naturalness.replicates(self.large, self.names, draws)
         if not isinstance(self.turns, str):
-            found["tdm"] = self._tdm_replicates(of_answered)
+            by_bucket["tdm"] = self._tdm_replicates(of_answered)
+        for name, buckets in by_bucket.items():
+            found[name] = np.mean(list(buckets.values()), axis=0)
+            found |= {group_key(name, bucket): values for bucket, values in buckets.items()}
         return found
 
     def _draws_of_answered(self, draws: naturalness.Draws) -> naturalness.Draws:
@@ -342,13 +350,13 @@ class _Evaluation:
             kept[bucket] = place[numbers][there], weights[:, there]
         return kept
 
-    def _tdm_replicates(self, draws: naturalness.Draws) -> np.ndarray:
-        parts = []
+    def _tdm_replicates(self, draws: naturalness.Draws) -> dict[str, np.ndarray]:
+        parts = {}
         for bucket, turns in self.turns.items():
             numbers, weights = draws[bucket]
             of_turns = np.searchsorted(numbers, self.multi[turns.rows])
-            parts.append(tdm_replicates(turns, weights[:, of_turns]))
-        return np.mean(parts, axis=0)
+            parts[bucket] = tdm_replicates(turns, weights[:, of_turns])
+        return parts
 
 
 def estimates_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -173,21 +173,24 @@ def ceiling(buckets: Sequence[Bucket], names: Sequence[str], seed: int) -> dict:
     }
 
 
-def replicates(buckets: Sequence[Bucket], names: Sequence[str], draws: Draws) -> dict[str, np.ndarray]:
-    """Replicates (B,) of the macro values of `bng`, `bng_robust`, `hcr` and `hcr_calibrated`."""
-    gathered: dict[str, list[np.ndarray]] = {"bng": [], "bng_robust": [], "hcr": [], "hcr_calibrated": []}
+def replicates(
+    buckets: Sequence[Bucket], names: Sequence[str], draws: Draws
+) -> dict[str, dict[str, np.ndarray]]:
+    """Replicates (B,) of `bng`, `bng_robust`, `hcr` and `hcr_calibrated` by bucket; macro values are their means."""
+    gathered: dict[str, dict[str, np.ndarray]] = {}
     for bucket in buckets:
         weights = draws[bucket.name][1]
-        for name, values in _gap_replicates(bucket, names, weights).items():
-            gathered[name].append(values)
+        found = _gap_replicates(bucket, names, weights)
         if bucket.supports:
             of_answered = weights[:, bucket.answered]
             inside = bucket.covered(hcr.SUPPORTS[0]).astype(np.float64)
-            gathered["hcr"].append(weighted_means(of_answered, inside))
+            found["hcr"] = weighted_means(of_answered, inside)
             if bucket.kept.any():
                 near = bucket.calibrated.astype(np.float64)
-                gathered["hcr_calibrated"].append(weighted_means(of_answered, near))
-    return {name: np.mean(parts, axis=0) for name, parts in gathered.items() if parts}
+                found["hcr_calibrated"] = weighted_means(of_answered, near)
+        for name, values in found.items():
+            gathered.setdefault(name, {})[bucket.name] = values
+    return gathered
 
 
 def _gap_replicates(bucket: Bucket, names: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:

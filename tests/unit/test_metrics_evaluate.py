@@ -7,6 +7,7 @@ from metrics_world import World, features_of, predict, write_features
 from polyalign.errors import PolyAlignError
 from polyalign.files import read_json, read_table, write_json, write_jsonl
 from polyalign.metrics.evaluate import evaluate
+from polyalign.metrics.groups import group_estimates
 from polyalign.metrics.report import read_report
 
 
@@ -62,12 +63,30 @@ def test_intervals_hold_the_estimate_and_replicates_stand_beside(world, tmp_path
     path = tmp_path / "replicates.parquet"
     report = world.evaluate(predict(world.records, 0.5), replicates_path=path)
     table = read_table(path)
-    assert set(table.column_names) == set(report.intervals.metrics)
+    assert {name for name in table.column_names if "/" not in name} == set(report.intervals.metrics)
     assert {"qa_f1", "bng", "bng_robust", "hcr_calibrated", "distinct_2", "tdm"} <= set(table.column_names)
     for found in report.intervals.metrics.values():
         assert found.low <= found.estimate <= found.high
     assert table.num_rows == report.intervals.replicates == 50
     assert table.schema.metadata[b"polyalign.draws_digest"].decode() == report.intervals.draws_digest
+
+
+def test_buckets_and_datasets_have_replicates_of_their_own(world, tmp_path):
+    path = tmp_path / "replicates.parquet"
+    metrics = world.evaluate(predict(world.records, 0.5), replicates_path=path).metrics.model_dump()
+    table = read_table(path)
+    estimates = group_estimates(metrics)
+    assert {name for name in table.column_names if name.split("/")[0] in ("bng", "tdm", "char_f1")} == {
+        *("bng", "tdm", "char_f1"),
+        *(name for name in estimates if name.split("/")[0] in ("bng", "tdm", "char_f1")),
+    }
+    # A bucket is resampled within itself, so its mean stays; overall is the mean of buckets where the metric is macro.
+    for name in estimates:
+        if name.startswith("qa_f1/"):
+            assert np.mean(table.column(name)) == pytest.approx(estimates[name], abs=0.05)
+    buckets = [np.array(table.column(name)) for name in table.column_names if name.startswith("bng/")]
+    assert len(buckets) == 3
+    assert np.mean(buckets, axis=0) == pytest.approx(np.array(table.column("bng")))
 
 
 def test_no_multi_turn_rows_and_no_bootstrap_are_null_with_the_reason(tmp_path):

@@ -1,0 +1,66 @@
+"""Values of single buckets and datasets: how they are named, where a report has them, and their bootstrap replicates.
+
+A group's value of a metric is named `{metric}/{group}`, such as `bng/en|multi|dialogue|short` or `qa_f1/dolly`; no
+metric, bucket or dataset has a slash in its name.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from polyalign.metrics.bootstrap import weighted_means
+
+UTILITY = ("raw_em", "qa_em", "qa_f1", "rouge_l_f1", "char_f1", "char_rouge_l_f1")
+_BUCKET_VALUES = (
+    ("bng", "bng", "bng"),
+    ("bng_robust", "bng_robust", "bng"),
+    ("hcr", "hcr", "hcr"),
+    ("hcr_calibrated", "hcr_calibrated", "hcr"),
+    ("mauve", "mauve", "c_mauve"),
+    ("tdm", "tdm", "tdm"),
+)
+"""(metric, part of the report that lists it by bucket, its key there)."""
+
+
+def group_key(metric: str, group: str) -> str:
+    """Name of a metric's value in a bucket or dataset."""
+    return f"{metric}/{group}"
+
+
+def split_key(key: str) -> tuple[str, str | None]:
+    """(metric, group or None) of the name of a value."""
+    metric, _, group = key.partition("/")
+    return metric, group or None
+
+
+def group_estimates(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Every metric's value in every bucket and dataset of a report's `metrics`, by `group_key`."""
+    return dict(_group_values(metrics))
+
+
+def _group_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for part, name in (("by_bucket", "bucket_id"), ("by_dataset", "dataset")):
+        for row in metrics["utility"][part]:
+            for metric in UTILITY:
+                yield group_key(metric, row[name]), row[metric]
+    for metric, part, key in _BUCKET_VALUES:
+        for row in metrics[part].get("by_bucket", []):
+            yield group_key(metric, row["bucket_id"]), row[key]
+
+
+def mean_replicates(
+    metric: str, weights: np.ndarray, values: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Replicates (B,) of the mean of `values` in each group, by `group_key`.
+
+    Args:
+        weights: draws of rows, (B, n).
+        values: a score a row, (n,); NaN where a row has none.
+        labels: group of each row, (n,).
+    """
+    found = {}
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        found[group_key(metric, str(label))] = weighted_means(weights[:, rows], values[rows])
+    return found
