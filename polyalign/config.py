@@ -175,6 +175,22 @@ class Inference(Settings):
     batch_tokens: Positive = Field(16384, description="padded tokens a batch, answers included")
 
 
+# Wall hours of one job at paper scale on one GPU; guesses, until benchmarks of earlier runs replace them.
+GUESSED_HOURS = {
+    "build_tiny_model": 0.1,
+    "score_human_features": 4.0,
+    "score_prediction_features": 0.7,
+    "train_sft": 12.0,
+    "train_bucketsft": 12.0,
+    "train_dpo": 18.0,
+    "train_hdpo": 20.0,
+    "train_critic": 1.5,
+    "score_pairs": 0.5,
+    "generate_predictions": 3.0,
+    "evaluate_predictions": 0.3,
+}
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -194,6 +210,10 @@ class Config(Settings):
     decoding: Decoding = Field(Decoding(), description="decoding, the same for every method")
     published_decoding: bool = Field(False, description="decode each method as published instead")
     metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
+    hours: dict[str, float] = Field(
+        GUESSED_HOURS,
+        description="wall hours of a rule's job that `status` assumes where no benchmark is found",
+    )
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":

@@ -64,6 +64,8 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         log.error(message)
         os.write(terminal, f"{snakemake.rule}: {message}\n".encode())
 
+    if devices := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        log.info("GPUs given to this job: CUDA_VISIBLE_DEVICES=%s", devices)
     try:
         _write_manifest(snakemake, main(snakemake))
     except PolyAlignError as error:

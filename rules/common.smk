@@ -49,6 +49,11 @@ def code_digest(rule_name):
     return digest_of(str(ROOT / "workflow_scripts" / f"{rule_name}.py"))
 
 
+def growing(amount):
+    """A resource that grows with each retry: a job killed for memory or time comes back with more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def recipe_of(method):
     """The recipe of a trained method, overrides applied, as plain values."""
     name, overrides = getattr(CFG.recipes, method), getattr(CFG.recipe_overrides, method)

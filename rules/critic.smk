@@ -17,8 +17,8 @@ rule select_pair_rows:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         rows=lookup("{split}", within=CFG.pairs.rows.model_dump()),
         seed=CFG.pairs.seed,
@@ -54,8 +54,8 @@ rule build_pairs:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         support=CFG.references.support,
         target_form=recipe_of("critic")["target_form"],
@@ -84,8 +84,8 @@ rule train_critic:
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
-        mem_mb=32000,
-        runtime=480,
+        mem_mb=growing(32000),
+        runtime=growing(480),
     params:
         recipe=recipe_of("critic"),
         cache="work/critic/{lang}_{model}",
@@ -114,8 +114,8 @@ rule score_pairs:
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
-        mem_mb=32000,
-        runtime=120,
+        mem_mb=growing(32000),
+        runtime=growing(120),
     params:
         weights=recipe_of("critic")["weights"],
         cache="work/critic/{lang}_{model}",
@@ -145,8 +145,8 @@ rule export_pair_views:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=code_digest("export_pair_views"),
     script:

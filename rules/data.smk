@@ -14,8 +14,8 @@ if CFG.sources.kind == "demo":
             "../envs/data.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=10,
+            mem_mb=growing(2000),
+            runtime=growing(10),
         params:
             rows=CFG.sources.demo.rows,
             seed=CFG.sources.demo.seed,
@@ -36,8 +36,8 @@ elif CFG.sources.kind == "mirror":
             "../envs/data.yaml"
         threads: 1
         resources:
-            mem_mb=1000,
-            runtime=30,
+            mem_mb=growing(1000),
+            runtime=growing(30),
         params:
             mirror=mirror_folder(),
             entry=source_entry,
@@ -58,8 +58,8 @@ else:
             "../envs/data.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=120,
+            mem_mb=growing(2000),
+            runtime=growing(120),
         params:
             entry=source_entry,
             code=code_digest("fetch_source"),
@@ -84,8 +84,8 @@ rule format_corpus:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         seed=CFG.data.seed,
         token_rule=CFG.data.token_rule,
@@ -110,8 +110,8 @@ rule find_duplicates:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         code=code_digest("find_duplicates"),
     script:
@@ -139,8 +139,8 @@ rule drop_duplicates:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_digest("drop_duplicates"),
     script:
@@ -161,8 +161,8 @@ rule report_deduplication:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         code=code_digest("report_deduplication"),
     script:
@@ -185,8 +185,8 @@ rule merge_splits:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_digest("merge_splits"),
     script:
@@ -212,8 +212,8 @@ rule export_views:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code_digest("export_views"),
     script:

@@ -15,8 +15,8 @@ rule extract_text_features:
         "../envs/features.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_text_features"),
@@ -39,8 +39,8 @@ rule extract_prediction_text_features:
         "../envs/features.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_prediction_text_features"),
@@ -65,8 +65,8 @@ rule score_human_features:
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
-        mem_mb=32000,
-        runtime=1440,
+        mem_mb=growing(32000),
+        runtime=growing(1440),
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_human_features"),
@@ -92,8 +92,8 @@ rule score_prediction_features:
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
-        mem_mb=32000,
-        runtime=480,
+        mem_mb=growing(32000),
+        runtime=growing(480),
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_prediction_features"),

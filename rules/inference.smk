@@ -17,8 +17,8 @@ rule generate_predictions:
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
-        mem_mb=32000,
-        runtime=1440,
+        mem_mb=growing(32000),
+        runtime=growing(1440),
     params:
         decoding=decoding_of,
         engine=engine_of,

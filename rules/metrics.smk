@@ -29,8 +29,8 @@ rule evaluate_predictions:
         "../envs/eval.yaml"
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=growing(16000),
+        runtime=growing(120),
     params:
         settings=CFG.metrics.model_dump(),
         code=code_digest("evaluate_predictions"),

@@ -14,8 +14,8 @@ rule build_tiny_model:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=build_of,
         chat_template=chat_template_of,
@@ -36,8 +36,8 @@ rule fetch_model:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         repository=hub_of,
         revision=revision_of,

@@ -21,8 +21,8 @@ rule build_references:
         "../envs/features.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         min_bucket_size=CFG.references.min_bucket_size,
         code=code_digest("build_references"),

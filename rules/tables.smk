@@ -29,8 +29,8 @@ rule build_main_table:
         "../envs/eval.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         models=CFG.grid.models,
         code=code_digest("build_main_table"),

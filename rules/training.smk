@@ -24,9 +24,8 @@ rule train_sft:
     threads: 4
     resources:
         gpu=CFG.gpus,
-        tasks=1,
-        mem_mb=64000 if CFG.gpus else 8000,
-        runtime=2880,
+        mem_mb=growing(64000 if CFG.gpus else 8000),
+        runtime=growing(2880),
     params:
         recipe=recipe_of("sft"),
         max_length=max_length_of,
@@ -58,9 +57,8 @@ rule train_bucketsft:
     threads: 4
     resources:
         gpu=CFG.gpus,
-        tasks=1,
-        mem_mb=64000 if CFG.gpus else 8000,
-        runtime=2880,
+        mem_mb=growing(64000 if CFG.gpus else 8000),
+        runtime=growing(2880),
     params:
         recipe=recipe_of("bucketsft"),
         max_length=max_length_of,
@@ -94,9 +92,8 @@ rule train_dpo:
     threads: 4
     resources:
         gpu=CFG.gpus,
-        tasks=1,
-        mem_mb=64000 if CFG.gpus else 8000,
-        runtime=2880,
+        mem_mb=growing(64000 if CFG.gpus else 8000),
+        runtime=growing(2880),
     params:
         recipe=recipe_of("dpo"),
         max_length=max_length_of,
@@ -131,9 +128,8 @@ rule train_hdpo:
     threads: 4
     resources:
         gpu=CFG.gpus,
-        tasks=1,
-        mem_mb=64000 if CFG.gpus else 8000,
-        runtime=2880,
+        mem_mb=growing(64000 if CFG.gpus else 8000),
+        runtime=growing(2880),
     params:
         recipe=recipe_of("hdpo"),
         max_length=max_length_of,

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -209,3 +210,63 @@ def test_the_table_has_every_method_with_intervals(demo):
         assert all(float(row["low"]) <= float(row["estimate"]) <= float(row["high"]) for row in f1)
         for suffix in ("md", "html", "tex", "pdf", "png"):
             assert (demo.runs / f"results/tables/main_{lang}.{suffix}").stat().st_size > 0
+
+
+def status_of(demo, *configfiles: Path) -> dict[str, dict]:
+    """{cell: its status} of the small demo."""
+    files = ["config/demo.yaml", "tests/e2e/small.yaml", *map(str, configfiles)]
+    command = [sys.executable, "-m", "polyalign", "status", "--json", "--directory", str(demo.runs)]
+    done = subprocess.run(
+        [*command, "--configfile", *files],
+        cwd=demo.root,
+        env=demo.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    return {f"{cell['language']}_{cell['method']}_{cell['model']}": cell for cell in cells}
+
+
+def test_status_tells_fresh_from_stale_with_the_deepest_cause(demo, tmp_path):
+    fresh = status_of(demo)
+    assert {cell["state"] for cell in fresh.values()} == {"fresh"}
+    changed = tmp_path / "changed.yaml"
+    changed.write_text("recipe_overrides: {sft: {learning_rate: 0.0123}}\n")
+    stale = status_of(demo, changed)
+    # The pairs of DPO and HDPO hold answers of the SFT model.
+    untouched = {name for name, cell in stale.items() if cell["state"] == "fresh"}
+    assert untouched == {"en_base_tiny", "zh_base_tiny", "en_bucketsft_tiny", "zh_bucketsft_tiny"}
+    for name in ("en_sft_tiny", "en_dpo_tiny", "en_hdpo_tiny"):
+        assert stale[name]["cause"].startswith("train_sft en tiny: parameter changed: learning_rate")
+        assert stale[name]["artifact"] == "results/checkpoints/en_sft_tiny/model.safetensors"
+
+
+def test_provenance_verifies_and_names_what_was_changed(demo, tmp_path):
+    report = demo.runs / "results/metrics/en_hdpo_tiny.json"
+    command = [sys.executable, "-m", "polyalign", "provenance", str(report)]
+    whole = subprocess.run(
+        [*command, "--crate", tmp_path / "crate"], capture_output=True, text=True, check=False
+    )
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    assert "every digest agrees" in whole.stdout
+    for step in ("train_hdpo", "train_critic", "build_references", "generate_source"):
+        assert step in whole.stdout
+    metadata = json.loads((tmp_path / "crate/ro-crate-metadata.json").read_text())["@graph"]
+    actions = [entity for entity in metadata if entity.get("@type") == "CreateAction"]
+    assert len(actions) > 20
+    changed = demo.runs / "results/references/en/tiny/bucket_references.json"
+    stat = changed.stat()
+    with open(changed, "a") as handle:
+        handle.write(" ")
+    try:
+        broken = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        changed.write_text(changed.read_text()[:-1])
+        os.utime(changed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert broken.returncode == 1
+    assert (
+        "output results/references/en/tiny/bucket_references.json is not the file this step wrote"
+        in broken.stdout
+    )

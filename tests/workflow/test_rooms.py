@@ -37,7 +37,7 @@ STAGES = (
     {"inference"},
     {"metrics"},
     {"overview", "plots", "table_data", "table_formats", "tables"},
-    {"cli", "config", "config_docs", "__main__"},
+    {"cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {
     name: position for position, names in enumerate(STAGES, start=1) for name in names

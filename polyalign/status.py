@@ -1,0 +1,222 @@
+"""The grid language x model x method: what is fresh, stale or missing, why, and what it would cost."""
+
+import csv
+import json
+import statistics
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from polyalign.config import Config, read_config
+from polyalign.files import StrPath
+from polyalign.plan import Job, ancestors, explain, plan
+
+STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "interrupted": "red"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """State of one cell's report and what stands between it and being fresh.
+
+    Attributes:
+        state: fresh, stale (built, but not from what is there now), missing (not built), running, or
+            interrupted (a step was begun and no Snakemake works in the folder).
+        cause: first reason, of the deepest step that is due by itself.
+        artifact: that step's first output.
+        steps: jobs to do, those shared with other cells included.
+        gpu_hours: what these jobs are expected to take, times their GPUs.
+    """
+
+    language: str
+    method: str
+    model: str
+    state: str
+    cause: str | None = None
+    artifact: str | None = None
+    steps: int = 0
+    gpu_hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole grid; `gpu_hours` and `steps` count a job that several cells need once."""
+
+    cells: list[Cell]
+    steps: int
+    gpu_hours: float
+    estimated_from: dict[str, int] = field(default_factory=dict)
+
+
+def _benchmark_seconds(path: Path) -> float | None:
+    """Wall seconds of a benchmark file, the mean over repeats."""
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            return statistics.fmean(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+    except (OSError, KeyError, ValueError, statistics.StatisticsError):
+        return None
+
+
+class Estimates:
+    """Hours of a job: its own last run, else other runs of its rule, else the configured guess."""
+
+    def __init__(self, directory: Path, defaults: Mapping[str, float]) -> None:
+        self.directory = directory
+        self.defaults = defaults
+        self.used = {"own benchmark": 0, "benchmarks of its rule": 0, "configured guess": 0}
+        self._of_rule: dict[str, float | None] = {}
+
+    def _median_of_rule(self, rule: str) -> float | None:
+        if rule not in self._of_rule:
+            files = (self.directory / "benchmarks" / rule).rglob("*.tsv")
+            seconds = [value for path in files if (value := _benchmark_seconds(path)) is not None]
+            self._of_rule[rule] = statistics.median(seconds) / 3600 if seconds else None
+        return self._of_rule[rule]
+
+    def hours(self, job: Job) -> float:
+        """Expected wall hours of one job."""
+        own = _benchmark_seconds(self.directory / job.benchmark) if job.benchmark else None
+        if own is not None:
+            self.used["own benchmark"] += 1
+            return own / 3600
+        median = self._median_of_rule(job.rule)
+        if median is not None:
+            self.used["benchmarks of its rule"] += 1
+            return median
+        self.used["configured guess"] += 1
+        return self.defaults.get(job.rule, 0.0)
+
+
+def begun_outputs(directory: Path) -> set[str]:
+    """Outputs of jobs that were begun and not finished, from Snakemake's own markers."""
+    folder = directory / ".snakemake" / "incomplete"
+    names = set()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            encoded = "".join(part.removeprefix("@") for part in path.relative_to(folder).parts)
+            try:
+                names.add(urlsafe_b64decode(encoded).decode())
+            except ValueError:
+                continue
+    return names
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a Snakemake works in the folder: it holds the lock, or is a process of this machine."""
+    if any((directory / ".snakemake" / "locks").glob("*")):
+        return True
+    where = str(directory.resolve())
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            words = (link.parent / "cmdline").read_bytes().split(b"\0")
+            if str(link.readlink()) == where and any(b"snakemake" in word for word in words[:4]):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _cell_of(
+    key: tuple[str, str, str],
+    jobs: Sequence[Job],
+    hours: Mapping[str, float],
+    begun: set[str],
+    running: bool,
+    directory: Path,
+) -> Cell:
+    language, method, model = key
+    report = f"results/metrics/{language}_{method}_{model}.json"
+    due = ancestors(jobs, report)
+    if not due:
+        return Cell(language, method, model, "fresh")
+    first = next(job for job in due if job.own_reasons)
+    if begun & {output for job in due for output in job.outputs}:
+        state = "running" if running else "interrupted"
+    else:
+        state = "stale" if (directory / report).is_file() else "missing"
+    cause = f"{first.name}: {explain(first.own_reasons[0])}"
+    cost = sum(hours[job.outputs[0]] * job.gpus for job in due)
+    return Cell(language, method, model, state, cause, first.outputs[0], len(due), round(cost, 3))
+
+
+def grid_status(
+    *, root: StrPath, directory: StrPath, configfiles: Sequence[StrPath] = (), config: Config | None = None
+) -> Status:
+    """State, cause and cost of every cell of the configured grid.
+
+    Args:
+        root: folder of the Snakefile and of config/config.yaml.
+        directory: working directory whose results are looked at.
+        configfiles: files merged over config/config.yaml, in order.
+
+    Raises:
+        BadInputs: the configuration has mistakes.
+        PolyAlignError: the dry-run failed.
+    """
+    home = Path(directory)
+    config = config or read_config(Path(root) / "config" / "config.yaml", *configfiles)
+    jobs = plan(["metrics"], root=root, directory=home, configfiles=configfiles)
+    jobs = [job for job in jobs if job.outputs]
+    estimates = Estimates(home, config.hours)
+    hours = {job.outputs[0]: estimates.hours(job) if job.gpus else 0.0 for job in jobs}
+    begun, running = begun_outputs(home), is_running(home)
+    cells = [
+        _cell_of((language, method, model), jobs, hours, begun, running, home)
+        for language in config.grid.languages
+        for model in config.grid.models
+        for method in config.grid.methods
+    ]
+    total = sum(hours[job.outputs[0]] * job.gpus for job in jobs)
+    return Status(cells, len(jobs), round(total, 3), estimates.used)
+
+
+def status_values(status: Status) -> dict[str, Any]:
+    """The status as plain JSON values."""
+    return json.loads(json.dumps(asdict(status)))
+
+
+def _mark(cell: Cell) -> Text:
+    if not cell.steps:
+        return Text(cell.state, style=STYLES[cell.state])
+    hours = f", {cell.gpu_hours:.0f} h" if cell.gpu_hours >= 0.5 else ""
+    return Text(f"{cell.state}\n{cell.steps}{hours}", style=STYLES[cell.state])
+
+
+def print_status(status: Status, console: Console | None = None) -> None:
+    """The grid as a table, then each cause once with the cells it holds up, then the sum."""
+    console = console or Console(soft_wrap=True)
+    methods = list(dict.fromkeys(cell.method for cell in status.cells))
+    table = Table(
+        "cell", *methods, box=box.SIMPLE_HEAD, caption="state; steps to do, GPU hours", pad_edge=False
+    )
+    rows: dict[tuple[str, str], dict[str, Cell]] = {}
+    for cell in status.cells:
+        rows.setdefault((cell.language, cell.model), {})[cell.method] = cell
+    for (language, model), cells in rows.items():
+        table.add_row(f"{language} {model}", *(_mark(cells[method]) for method in methods))
+    console.print(table)
+    causes: dict[str, list[str]] = {}
+    for cell in status.cells:
+        if cell.cause:
+            causes.setdefault(cell.cause, []).append(f"{cell.language}_{cell.method}_{cell.model}")
+    if causes:
+        console.print("First cause, deepest step first due:")
+    for cause, names in causes.items():
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        console.print(f"  {cause}  [{shown}]", markup=False, highlight=False)
+    if not status.steps:
+        console.print("Everything is fresh.")
+        return
+    guesses = status.estimated_from.get("configured guess", 0)
+    basis = "; ".join(f"{count} by {kind}" for kind, count in status.estimated_from.items() if count)
+    console.print(
+        f"{status.steps} steps, about {status.gpu_hours:,.1f} GPU hours" + (f" ({basis})" if basis else "")
+    )
+    if guesses:
+        console.print("Guesses come from `hours` in the configuration until a run leaves benchmarks.")

@@ -1,0 +1,68 @@
+"""A copy of the checkout and the small demo in it, for tests that run the whole workflow."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TARGETS = ("tables", "views")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A copy of the repository and the folder its small demo was built in."""
+
+    root: Path
+    runs: Path
+
+    def snakemake(
+        self, *options: str | Path, targets: Sequence[str] = TARGETS, timeout: int = 1200
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the demo profile, small, from the copy."""
+        return subprocess.run(
+            self.command(*options, targets=targets),
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def command(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> list[str]:
+        """The command line of such a run."""
+        small = ["--configfile", "config/demo.yaml", "tests/e2e/small.yaml"]
+        base = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *small]
+        return [*base, "--directory", str(self.runs), *map(str, options), "--", *targets]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # No PYTHONPATH: the copy's own modules must be the ones that run.
+        return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def outcome(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> str:
+        """Standard output and error of a run that must succeed."""
+        done = self.snakemake(*options, targets=targets)
+        text = done.stdout + done.stderr
+        assert done.returncode == 0, text[-6000:]
+        return text
+
+
+def copy_checkout(root: Path, target: Path) -> Path:
+    """Copy the files that git tracks or would track."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        source, copy = root / name, target / name
+        if source.is_symlink() or source.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+    return target
