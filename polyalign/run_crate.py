@@ -115,7 +115,7 @@ def write_crate(out: StrPath, root: Path, steps: list[Step], *, max_megabytes: i
     folder = Path(out)
     if folder.exists() and not (folder / "ro-crate-metadata.json").is_file():
         raise BadInput("exists and is no RO-Crate", file=folder, fix="give another folder")
-    crate = ROCrate(gen_preview=False)
+    crate = ROCrate(version="1.1")  # the version that the run profiles build on
     crate.name = f"Provenance of {next(iter(steps[0].content['outputs']))}"
     crate.description = "Every step from raw files to this result, with inputs, outputs, code and digests."
     crate.license = _entity(crate, _LICENSE, {"@type": "CreativeWork", "name": "Apache License 2.0"})
