@@ -1,31 +1,29 @@
 """Raw corpora: the registry of where they come from, and mirroring, fetching and checking their files.
 
-config/sources.yaml is the registry, an entry a corpus. However the files of a corpus arrive, they arrive
-whole: they are gathered beside the target folder, checked, and put in its place at the end.
+config/sources.yaml is the registry: the scope of the project under a version, and an entry a corpus. However the
+files of a corpus arrive, they arrive whole: they are gathered beside the target folder, checked, and put in its
+place at the end.
 """
 
+import os
 import shutil
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from polyalign.corpora.catalogue import CORPORA, get_corpus
+from polyalign.downloads import HubRepository, download_folder, fetch_url
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory, sha256_file
 from polyalign.manifest import read_manifest
+from polyalign.scope import CorpusScope, ScopeVersion
 from polyalign.settings import Settings, nearest, read_settings, read_yaml
 
 REGISTRY = Path(__file__).resolve().parent.parent / "config" / "sources.yaml"
-ATTEMPTS = 4
-"""Tries of one download; the wait before each is twice the wait before the last."""
-_FIRST_WAIT_S = 2.0
-_TIMEOUT_S = 60.0
-
-T = TypeVar("T")
+_INSTEAD = "set sources.mirror to a local folder"
 
 
 class HubPlace(Settings):
@@ -70,7 +68,7 @@ class SourceFile(Settings):
         return self
 
 
-class SourceEntry(Settings):
+class SourcePlace(Settings):
     """Where one corpus comes from, under which licence, and what it consists of."""
 
     language: Literal["en", "zh"]
@@ -84,7 +82,7 @@ class SourceEntry(Settings):
     files: Annotated[list[SourceFile], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _check(self) -> "SourceEntry":
+    def _check(self) -> "SourcePlace":
         if (self.hub is None) == (self.base_url is None):
             raise ValueError("give either hub or base_url")
         if self.base_url is not None and any("*" in file.path for file in self.files):
@@ -99,26 +97,45 @@ class SourceEntry(Settings):
         return {"base_url": self.base_url or ""}
 
 
-def load_registry(path: StrPath = REGISTRY) -> dict[str, SourceEntry]:
+class SourceEntry(SourcePlace):
+    """The registry's entry of one corpus: its place, and what it is used for."""
+
+    scope: CorpusScope
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The entry without its scope, as plain values: what fetching depends on."""
+        return self.model_dump(exclude_none=True, exclude={"scope"})
+
+
+class Registry(Settings):
+    """The whole of config/sources.yaml."""
+
+    scope: ScopeVersion
+    corpora: dict[str, SourceEntry]
+
+
+def load_registry(path: StrPath = REGISTRY) -> Registry:
     """Read and check the registry.
 
     Raises:
         BadInput, BadInputs: the file is missing or not YAML, names an unknown corpus, or an entry is wrong.
     """
-    entries: dict[str, SourceEntry] = {}
-    for dataset, values in read_yaml(path).items():
+    values = read_yaml(path)
+    named = values.get("corpora")
+    for dataset in named if isinstance(named, dict) else ():
         if dataset not in CORPORA:
             raise BadInput(f"unknown corpus {dataset!r}", file=path, fix=nearest(dataset, list(CORPORA)))
-        if not isinstance(values, dict):
-            raise BadInput("not an entry", file=path, field=dataset, expected="a mapping of keys to values")
-        entries[dataset] = read_settings(SourceEntry, values, file=path, docs="docs/data.md", at=dataset)
-    return entries
+    registry = read_settings(Registry, values, file=path, docs="docs/data.md")
+    for dataset, entry in registry.corpora.items():
+        entry.scope.check_splits(dataset, CORPORA[dataset].splits, file=path)
+    return registry
 
 
 def get_entry(dataset: str, registry: StrPath = REGISTRY) -> SourceEntry:
     """The registry's entry of one corpus."""
     get_corpus(dataset)
-    entries = load_registry(registry)
+    entries = load_registry(registry).corpora
     if dataset not in entries:
         raise BadInput(
             "corpus is not in the registry", file=registry, field=dataset, fix="add an entry for it"
@@ -137,7 +154,7 @@ def list_files(folder: StrPath) -> dict[str, dict[str, Any]]:
     }
 
 
-def _describe(dataset: str, entry: SourceEntry, folder: StrPath, **more: str) -> dict[str, Any]:
+def _describe(dataset: str, entry: SourcePlace, folder: StrPath, **more: str) -> dict[str, Any]:
     """What the manifest of a raw corpus says."""
     return {
         "dataset": dataset,
@@ -172,21 +189,12 @@ def verify_source(folder: StrPath) -> dict[str, Any]:
     return details
 
 
-def mirror_source(
-    dataset: str, mirror_dir: StrPath, out_dir: StrPath, *, entry: SourceEntry | None = None
-) -> dict[str, Any]:
-    """Copy a corpus' files from `mirror_dir/{dataset}/` to `out_dir`, checked.
-
-    Args:
-        entry: the corpus' entry, where it is not that of the registry that ships.
-
-    Returns:
-        dataset, origin, obtained, licence, citation and files {name: sha256 and bytes}.
+def mirror_files(dataset: str, mirror_dir: StrPath, entry: SourcePlace) -> dict[Path, SourceFile]:
+    """Files of `mirror_dir/{dataset}/` that the registry asks for, in the order of their names.
 
     Raises:
-        BadInput: a file that the registry lists is not in the mirror, or differs from its digest.
+        BadInput: a file that the registry requires is not there.
     """
-    entry = entry or get_entry(dataset)
     root = Path(mirror_dir) / dataset
     present = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
     chosen: dict[str, SourceFile] = {}
@@ -202,149 +210,116 @@ def mirror_source(
             )
         chosen |= dict.fromkeys(names, file)
     _require_some(dataset, chosen, root)
+    return {root / name: chosen[name] for name in sorted(chosen)}
+
+
+def mirror_source(
+    dataset: str, mirror_dir: StrPath, out_dir: StrPath, *, entry: SourcePlace | None = None
+) -> dict[str, Any]:
+    """Copy a corpus' files from `mirror_dir/{dataset}/` to `out_dir`, checked.
+
+    Args:
+        entry: the corpus' entry, where it is not that of the registry that ships.
+
+    Returns:
+        dataset, origin, obtained, licence, citation and files {name: sha256 and bytes}.
+
+    Raises:
+        BadInput: a file that the registry lists is not in the mirror, or differs from its digest.
+    """
+    entry = entry or get_entry(dataset)
+    root = Path(mirror_dir) / dataset
+    chosen = mirror_files(dataset, mirror_dir, entry)
     with atomic_directory(out_dir) as staging:
-        for name, file in chosen.items():
-            target = staging / file.local_name(name)
+        for source, file in chosen.items():
+            target = staging / file.local_name(str(source.relative_to(root)))
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, target)
-            _check_digest(target, file, root / name, expected=file.sha256 or sha256_file(root / name))
+            shutil.copyfile(source, target)
+            _check_digest(target, file, source, expected=file.sha256 or sha256_file(source))
     return _describe(dataset, entry, out_dir, obtained="mirror")
 
 
 def fetch_source(
-    dataset: str, out_dir: StrPath, *, entry: SourceEntry | None = None, endpoint: str | None = None
+    dataset: str, out_dir: StrPath, *, entry: SourcePlace | None = None, endpoint: str | None = None
 ) -> dict[str, Any]:
-    """Download a corpus' files at their revision to `out_dir`, checked.
+    """Download a corpus' files at their revision to `out_dir`, one after another, checked.
+
+    What has arrived stays in `download_folder(out_dir)` when a download fails, and is taken up by the next call.
 
     Args:
         entry: the corpus' entry, where it is not that of the registry that ships.
-        endpoint: address of the hub, where it is not the usual one (a company's own mirror).
+        endpoint: address of the hub, where it is not that of HF_ENDPOINT or the usual one.
 
     Returns:
         As `mirror_source`, and for the hub the commit that the revision stood for.
 
     Raises:
-        BadInput: the repository, revision or a file is not there, access is refused, or a download keeps failing.
+        BadInput: the repository, revision or a file is not there, access is refused, a download keeps failing, or
+            a file differs from its digest.
     """
     entry = entry or get_entry(dataset)
+    downloads = download_folder(out_dir)
+    if entry.hub is not None:
+        commit, arrived = _fetch_from_hub(dataset, entry, entry.hub, downloads, endpoint)
+        more = {"commit": commit}
+    else:
+        arrived, more = _fetch_by_address(dataset, entry, downloads), {}
     with atomic_directory(out_dir) as staging:
-        if entry.hub is not None:
-            commit = _fetch_from_hub(dataset, entry, entry.hub, staging, endpoint)
-            more = {"commit": commit}
-        else:
-            for file in entry.files:
-                _fetch_url(f"{entry.base_url}{file.remote_name}", staging / file.path, dataset)
-                _check_digest(staging / file.path, file, f"{entry.base_url}{file.remote_name}", file.sha256)
-            more = {}
+        for name, path in arrived.items():
+            target = staging / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    shutil.rmtree(downloads)
     return _describe(dataset, entry, out_dir, obtained="download", **more)
 
 
 def _fetch_from_hub(
-    dataset: str, entry: SourceEntry, hub: HubPlace, staging: Path, endpoint: str | None
-) -> str:
-    """Download the entry's files at the commit that its revision stands for; returns that commit."""
-    # Only a download needs the hub's client; mirrors and the demo do without it.
-    from huggingface_hub import HfApi, hf_hub_download
-
-    info = _on_hub(
-        lambda: HfApi(endpoint=endpoint).dataset_info(hub.repo, revision=hub.revision), dataset, hub
+    dataset: str, entry: SourcePlace, hub: HubPlace, downloads: Path, endpoint: str | None
+) -> tuple[str, dict[str, Path]]:
+    """(commit that the revision stands for, {name below the corpus' folder: file that arrived})."""
+    repository = HubRepository(
+        kind="dataset",
+        repo=hub.repo,
+        revision=hub.revision,
+        label=f"corpus {dataset}",
+        fix=f"correct the entry of {dataset} in config/sources.yaml",
+        instead=_INSTEAD,
+        endpoint=endpoint,
     )
-    present = [sibling.rfilename for sibling in info.siblings or []]
+    snapshot = repository.resolve()
     chosen: dict[str, SourceFile] = {}
     for file in entry.files:
-        names = _matching(present, file.remote_name)
+        names = _matching(snapshot.files, file.remote_name)
         if not names and file.required:
             raise BadInput(
                 f"no file of {dataset} named {file.remote_name} at {hub.repo}, revision {hub.revision}",
-                expected=f"one of its {len(present)} files, such as {', '.join(present[:5])}",
+                expected=f"one of its {len(snapshot.files)} files, such as {', '.join(list(snapshot.files)[:5])}",
                 fix=f"correct `remote` of {dataset} in config/sources.yaml",
             )
         chosen |= dict.fromkeys(names, file)
     _require_some(dataset, chosen, hub.repo)
-    downloads = staging / ".downloads"
+    arrived = {}
     for name, file in chosen.items():
-        got = _on_hub(
-            lambda name=name: hf_hub_download(
-                hub.repo, name, repo_type="dataset", revision=info.sha, local_dir=downloads, endpoint=endpoint
-            ),
-            dataset,
-            hub,
-        )
-        target = staging / file.local_name(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(got, target)
-        _check_digest(target, file, f"{hub.repo}/{name}", file.sha256)
-    shutil.rmtree(downloads, ignore_errors=True)
-    return str(info.sha)
+        path = snapshot.download(name, downloads)
+        _check_digest(path, file, f"{hub.repo}/{name}", file.sha256)
+        arrived[file.local_name(name)] = path
+    return snapshot.commit, arrived
 
 
-def _on_hub(call: Callable[[], T], dataset: str, hub: HubPlace) -> T:
-    """Call the hub, trying again while the network fails; errors that stay become one line."""
-    from huggingface_hub import errors
-
-    place = f"{dataset} at {hub.repo}, revision {hub.revision}"
-    try:
-        return _retried(call, (OSError, errors.HfHubHTTPError), permanent=_is_permanent)
-    except errors.GatedRepoError:
-        raise BadInput(
-            f"access to {place} is refused", fix="accept its terms on the hub and log in, or mirror it"
-        ) from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise BadInput(
-            f"{place} is not there ({type(error).__name__})", fix="correct its entry in config/sources.yaml"
-        ) from None
-    except (OSError, errors.HfHubHTTPError) as error:
-        raise BadInput(
-            f"downloading {place} failed ({error})",
-            fix="check the network, or set sources.mirror to a local folder",
-        ) from None
-
-
-def _is_permanent(error: Exception) -> bool:
-    """Whether trying again cannot help: the hub said no, or this machine is told to stay offline."""
-    from huggingface_hub import errors
-
-    answered = getattr(getattr(error, "response", None), "status_code", None)
-    offline = isinstance(error, errors.OfflineModeIsEnabled)
-    return offline or (answered is not None and 400 <= answered < 500 and answered != 429)
-
-
-def _fetch_url(url: str, target: Path, dataset: str) -> None:
-    """Download one file."""
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    def download() -> None:
-        with urlopen(url, timeout=_TIMEOUT_S) as response, open(target, "wb") as handle:
-            shutil.copyfileobj(response, handle)
-            announced = response.headers.get("Content-Length")
-        if announced is not None and target.stat().st_size != int(announced):
-            raise OSError(f"{target.stat().st_size} of {announced} bytes arrived")
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _retried(
-            download, (OSError,), permanent=lambda error: isinstance(error, HTTPError) and error.code < 500
-        )
-    except OSError as error:
-        raise BadInput(
-            f"downloading {url} of {dataset} failed ({error})",
-            fix="check the network and the entry in config/sources.yaml, or set sources.mirror to a local folder",
-        ) from None
-
-
-def _retried(
-    call: Callable[[], T], failures: tuple[type[Exception], ...], permanent: Callable[[Exception], bool]
-) -> T:
-    """Call, again after a wait while it fails in a way that may pass."""
-    for attempt in range(ATTEMPTS):
+def _fetch_by_address(dataset: str, entry: SourcePlace, downloads: Path) -> dict[str, Path]:
+    """{name below the corpus' folder: file that arrived} of a corpus that is not on the hub."""
+    arrived = {}
+    for file in entry.files:
+        url, path = f"{entry.base_url}{file.remote_name}", downloads / file.path
+        fetch_url(url, path, f"corpus {dataset}", instead=_INSTEAD)
         try:
-            return call()
-        except failures as error:
-            if permanent(error) or attempt + 1 == ATTEMPTS:
-                raise
-            time.sleep(_FIRST_WAIT_S * 2**attempt)
-    raise AssertionError("unreachable")
+            _check_digest(path, file, url, file.sha256)
+        except BadInput:
+            # Without the hub nothing else tells that it is damaged, so the next try must not take it as it is.
+            path.unlink()
+            raise
+        arrived[file.path] = path
+    return arrived
 
 
 def _matching(names: Iterable[str], pattern: str) -> list[str]:

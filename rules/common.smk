@@ -9,7 +9,7 @@ from polyalign.digest import code_digest as digest_of
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.sources import get_entry
+from polyalign.sources import get_entry, mirror_files
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -18,6 +18,11 @@ ROOT = Path(workflow.basedir)
 os.environ.update(
     PYTHONPATH=os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 )
+
+# Only the rules that fetch may reach the hub; every other job works with what is on disk. Who sets the variable
+# decides for all of them.
+if "HF_HUB_OFFLINE" not in os.environ:
+    os.environ.update(HF_HUB_OFFLINE="1", POLYALIGN_OFFLINE="1")
 
 
 def or_exit(function, *arguments):
@@ -146,15 +151,25 @@ def chat_template_of(wildcards):
 
 
 def source_entry(wildcards):
-    """The corpus' entry in the registry, as plain values."""
-    registry = ROOT / CFG.sources.registry
-    return or_exit(get_entry, wildcards.dataset, registry).model_dump(exclude_none=True)
+    """Where the corpus comes from, by the registry, as plain values."""
+    return or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry).place
 
 
 def mirror_folder():
     """The mirror of raw corpora as seen from the working directory; a relative one is meant from the checkout."""
     mirror = Path(CFG.sources.mirror)
     return str(mirror) if mirror.is_absolute() else os.path.relpath(ROOT / mirror)
+
+
+def mirrored_files(wildcards):
+    """Files of the corpus in the mirror, so that a copy is stale once one of them is newer."""
+    entry = or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry)
+    return list(map(str, or_exit(mirror_files, wildcards.dataset, mirror_folder(), entry)))
+
+
+def mirrored_sizes(wildcards):
+    """Bytes of each of them: a file that was replaced by an older one seldom has the same size."""
+    return {file: os.path.getsize(file) for file in mirrored_files(wildcards)}
 
 
 def formatted_records(wildcards):

@@ -26,6 +26,8 @@ if CFG.sources.kind == "demo":
 elif CFG.sources.kind == "mirror":
 
     rule mirror_source:
+        input:
+            files=mirrored_files,
         output:
             manifest="resources/raw/{dataset}/manifest.json",
         log:
@@ -41,12 +43,14 @@ elif CFG.sources.kind == "mirror":
         params:
             mirror=mirror_folder(),
             entry=source_entry,
+            sizes=mirrored_sizes,
             code=code_digest("mirror_source"),
         script:
             "../workflow_scripts/mirror_source.py"
 
 else:
 
+    # On the submitting machine: compute nodes often have no way out.
     rule fetch_source:
         output:
             manifest="resources/raw/{dataset}/manifest.json",
@@ -54,12 +58,14 @@ else:
             "logs/fetch_source/{dataset}.log",
         benchmark:
             "benchmarks/fetch_source/{dataset}.tsv"
+        localrule: True
         conda:
             "../envs/data.yaml"
         threads: 1
         resources:
             mem_mb=growing(2000),
             runtime=growing(120),
+            downloads=1,
         params:
             entry=source_entry,
             code=code_digest("fetch_source"),

@@ -25,6 +25,7 @@ rule build_tiny_model:
         "../workflow_scripts/build_tiny_model.py"
 
 
+# On the submitting machine: compute nodes often have no way out.
 rule fetch_model:
     output:
         manifest="resources/models/{model}/manifest.json",
@@ -32,12 +33,14 @@ rule fetch_model:
         "logs/fetch_model/{model}.log",
     benchmark:
         "benchmarks/fetch_model/{model}.tsv"
+    localrule: True
     conda:
         "../envs/train.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(240),
+        downloads=1,
     params:
         repository=hub_of,
         revision=revision_of,

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from polyalign.downloads import allow_downloads
 from polyalign.hub import fetch_model
 from polyalign.job import run_job
 
 
 def main(job):
+    allow_downloads()
     return fetch_model(
         job.params.repository,
         job.params.revision,

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from polyalign.downloads import allow_downloads
 from polyalign.job import run_job
-from polyalign.sources import SourceEntry, fetch_source
+from polyalign.sources import SourcePlace, fetch_source
 
 
 def main(job):
+    allow_downloads()
     folder = Path(job.output.manifest).parent
-    entry = SourceEntry.model_validate(job.params.entry)
+    entry = SourcePlace.model_validate(job.params.entry)
     return fetch_source(job.wildcards.dataset, folder, entry=entry)
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from polyalign.job import run_job
-from polyalign.sources import SourceEntry, mirror_source
+from polyalign.sources import SourcePlace, mirror_source
 
 
 def main(job):
     folder = Path(job.output.manifest).parent
-    entry = SourceEntry.model_validate(job.params.entry)
+    entry = SourcePlace.model_validate(job.params.entry)
     return mirror_source(job.wildcards.dataset, job.params.mirror, folder, entry=entry)
 
 

@@ -1,0 +1,125 @@
+"""Write docs/scope.md, which corpora are used for what and why, from config/sources.yaml.
+
+    python -m polyalign.scope_page
+
+Run it after every change of the scope; a test holds the page to the registry and the registry to its version.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polyalign.corpora.catalogue import CORPORA
+from polyalign.dedup import POLICY
+from polyalign.files import atomic_path
+from polyalign.scope import POLICIES, ROLES, load_versions, scope_digest
+from polyalign.sources import Registry, SourceEntry, load_registry
+
+PAGE_FILE = Path(__file__).resolve().parent.parent / "docs" / "scope.md"
+
+_ROLE_MEANING = {
+    "optimization": "models, pairs and critics are trained and selected on them",
+    "reference": "their human answers make the bucket references",
+    "evaluation": "methods are compared on them, and on nothing else",
+}
+_LEVELS = {"files": "files", "split": "split", "field": "field", "rows": "rows"}
+_DEDUPLICATION = """\
+## Deduplication
+
+No record that is evaluated may have been trained on. Definitions: [method](method.md#deduplication); what a run
+removed, by cause: `results/deduped/report.json` and [the inventory](data.md#inventory).
+
+- Two records are the same when language, track, family, question, context, answer and history are, after normalization
+  and in lower case. This is looked for across splits and across the corpora of a language.
+- Of equal records the one in the best protected split stays ({priority}), then that of the
+  corpus that comes first by name, then the first in its file.
+- A conversation that stands in several splits stays in the best protected one only ({groups}).
+- Near duplicates stay unless the optional pass is switched on; what it would remove is reported apart.
+"""
+
+
+def current_digest(registry: Registry) -> str:
+    """Digest of the registry's scope, for config/scope_versions.yaml."""
+    return scope_digest(registry.corpora, POLICY)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _table(header: list[str], rows: Iterator[list[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + " --- |" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(map(_cell, row)) + " |"
+    yield ""
+
+
+def _corpus_rows(entries: Mapping[str, SourceEntry]) -> Iterator[list[str]]:
+    for dataset, entry in entries.items():
+        corpus, scope = CORPORA[dataset], entry.scope
+        kind = f"{corpus.language}, {corpus.track}, {corpus.family}, {corpus.style_bucket}"
+        origin = entry.hub.repo if entry.hub else f"{entry.hub_page}, files from {entry.base_url}"
+        roles = [", ".join(getattr(scope, role)) or "none" for role in ROLES]
+        yield [dataset, kind, origin, *roles, entry.licence]
+
+
+def _exclusion_rows(entries: Mapping[str, SourceEntry]) -> Iterator[list[str]]:
+    for dataset, entry in entries.items():
+        for exclusion in entry.scope.exclusions:
+            counted = f"`{exclusion.cause}`" if exclusion.cause else "–"
+            yield [dataset, _LEVELS[exclusion.level], exclusion.what, exclusion.reason, counted]
+        for role, reason in entry.scope.without_role.items():
+            yield [dataset, "role", role, reason, "–"]
+
+
+def scope_page(registry: Registry | None = None) -> str:
+    """The text of docs/scope.md."""
+    registry = registry or load_registry()
+    entries, scope = registry.corpora, registry.scope
+    policies = (
+        [dataset, f"`{entry.scope.split_policy}`", CORPORA[dataset].policy]
+        for dataset, entry in entries.items()
+    )
+    versions = (
+        [str(number), str(recorded.date), recorded.change, f"`{recorded.digest[:12]}`"]
+        for number, recorded in load_versions().items()
+    )
+    groups = ", ".join(POLICY["group_datasets"])
+    lines: list[Any] = [
+        "# Scope",
+        "",
+        f"Version {scope.version} of {scope.date}: {len(entries)} corpora, what each is used for, how it is split, and",
+        "what is left out and why. Written by `python -m polyalign.scope_page` from `config/sources.yaml`: change",
+        "that, not this page. A change of the scope needs a new version there, recorded in",
+        "`config/scope_versions.yaml`; a test fails otherwise and says how.",
+        "",
+        "## Corpora and roles",
+        "",
+        *(f"- **{role}**: {meaning}." for role, meaning in _ROLE_MEANING.items()),
+        "",
+        "A split named dev here is called val once the corpora of a language are merged.",
+        "",
+        *_table(["corpus", "kind", "source", *ROLES, "licence"], _corpus_rows(entries)),
+        "## Splits",
+        "",
+        *(f"- `{name}`: {meaning}." for name, meaning in POLICIES.items()),
+        "",
+        *_table(["corpus", "policy", "in full"], policies),
+        "## Exclusions",
+        "",
+        "Rows that are left out are counted under the name in the last column, in the manifest of the formatted corpus",
+        "and in the inventory. A row that is broken in any other way is an error.",
+        "",
+        *_table(["corpus", "level", "what", "why", "counted as"], _exclusion_rows(entries)),
+        _DEDUPLICATION.format(priority=", ".join(POLICY["evaluation_safe_priority"]), groups=groups),
+        "## Versions",
+        "",
+        *_table(["version", "date", "change", "digest"], versions),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    with atomic_path(PAGE_FILE) as temporary:
+        temporary.write_text(scope_page(), encoding="utf-8")
