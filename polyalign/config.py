@@ -114,6 +114,24 @@ class TinyModel(Settings):
     sequence_length: Positive = Field(256, description="tokens a packed sequence")
 
 
+class RecipeOverrides(Settings):
+    """Values that replace those of a recipe, key by key."""
+
+    sft: dict[str, Any] = Field({}, description="overrides of sft")
+    bucketsft: dict[str, Any] = Field({}, description="overrides of bucketsft")
+    dpo: dict[str, Any] = Field({}, description="overrides of dpo")
+    hdpo: dict[str, Any] = Field({}, description="overrides of hdpo")
+    critic: dict[str, Any] = Field({}, description="overrides of the critic")
+
+
+class ModelOverrides(RecipeOverrides):
+    """Changes to recipes that hold for one model, over those of `recipe_overrides`."""
+
+    training: dict[str, Any] = Field(
+        {}, description="overrides of sft, bucketsft, dpo and hdpo alike, e.g. attention, precision or lora"
+    )
+
+
 class Model(Settings):
     """A base model: from the hub, or built here."""
 
@@ -126,6 +144,7 @@ class Model(Settings):
     max_length: Positive = Field(3072, description="training cut-off in tokens")
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="precision of weights")
     scorer: str | None = Field(None, description="model whose base scores the LM features; default: itself")
+    recipe_overrides: ModelOverrides = Field(ModelOverrides(), description="changes to this model's recipes")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":
@@ -156,16 +175,6 @@ class Recipes(Settings):
     dpo: str = Field("dpo", description="recipe of dpo")
     hdpo: str = Field("hdpo", description="recipe of hdpo")
     critic: str = Field("critic", description="recipe of the critic")
-
-
-class RecipeOverrides(Settings):
-    """Values that replace those of a recipe, key by key."""
-
-    sft: dict[str, Any] = Field({}, description="overrides of sft")
-    bucketsft: dict[str, Any] = Field({}, description="overrides of bucketsft")
-    dpo: dict[str, Any] = Field({}, description="overrides of dpo")
-    hdpo: dict[str, Any] = Field({}, description="overrides of hdpo")
-    critic: dict[str, Any] = Field({}, description="overrides of the critic")
 
 
 class Inference(Settings):
@@ -248,6 +257,17 @@ class Config(Settings):
     def decoding_of(self, method: str) -> Decoding:
         """Decoding of a method: the one of the table, or the published one."""
         return paper_decoding(method) if self.published_decoding else self.decoding
+
+    def overrides_of(self, method: str, model: str) -> dict[str, Any]:
+        """Changes to the recipe of a method (or the critic) for a model: the general ones, then the model's."""
+        own = self.models[model].recipe_overrides
+        layers = [getattr(self.recipe_overrides, method), getattr(own, method)]
+        if method in TRAINED_METHODS:
+            layers.insert(1, own.training)
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merge(merged, layer)
+        return merged
 
     def scorer_of(self, model: str) -> str:
         """The model whose base scores LM features for cells of `model`."""

@@ -1,16 +1,21 @@
 """Errors a user can act on: one line a problem, naming the place, what was expected and the fix.
 
-Every such error leaves the command line and the workflow scripts with exit code 2.
+Every such error leaves the command line and the workflow scripts with exit code 2, but for a run that was stopped
+and can go on: its code asks for another try.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 EXIT_CODE = 2
+RETRY_CODE = 75
+"""EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on from where it was stopped."""
 
 
 class PolyAlignError(Exception):
-    """A problem stated in one clear line; it ends the program with exit code 2."""
+    """A problem stated in one clear line; it ends the program with `exit_code`."""
+
+    exit_code = EXIT_CODE
 
 
 class BadInput(PolyAlignError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.errors import PolyAlignError
 from polyalign.manifest import write_manifest
 
 log = logging.getLogger("polyalign")
@@ -52,8 +52,8 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
     """Run `main(job)` for the rule that `snakemake` describes, then write its `manifest` output.
 
     `main` reads and writes the files that the job names and returns details for the manifest. A
-    `PolyAlignError` ends the process with one clear line and exit code 2; any other exception leaves its
-    traceback in the log.
+    `PolyAlignError` ends the process with one clear line and its exit code (2, or 75 for a stopped run that can
+    go on); any other exception leaves its traceback in the log.
     """
     terminal = os.dup(2)
     if snakemake.log:
@@ -70,7 +70,7 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         _write_manifest(snakemake, main(snakemake))
     except PolyAlignError as error:
         tell(str(error))
-        sys.exit(EXIT_CODE)
+        sys.exit(error.exit_code)
     except Exception as error:
         traceback.print_exc()
         place = snakemake.log[0] if snakemake.log else "this log"

@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from polyalign.config import METHODS, check_targets, load_config
+from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_config
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.errors import EXIT_CODE, PolyAlignError
@@ -59,11 +59,39 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def recipe_of(method):
-    """The recipe of a trained method, overrides applied, as plain values."""
-    name, overrides = getattr(CFG.recipes, method), getattr(CFG.recipe_overrides, method)
+def resolved_recipe(method, model):
+    """The recipe of a method for a model, overrides applied, as plain values."""
     resolve = resolve_critic_recipe if method == "critic" else resolve_recipe
-    return or_exit(resolve, name, overrides)
+    name = getattr(CFG.recipes, method)
+    return or_exit(resolve, name, CFG.overrides_of(method, model))
+
+
+# Of every cell that the grid can ask for, so that a mistake ends the run before any job.
+RECIPES = {
+    (method, model): resolved_recipe(method, model)
+    for method in [*TRAINED_METHODS, "critic"]
+    for model in CFG.grid.models
+}
+
+
+def recipe_of(method):
+    """A function of the wildcards: the recipe of a trained method, or the critic, for the cell's model."""
+
+    def recipe(wildcards):
+        key = method, wildcards.model
+        return RECIPES[key] if key in RECIPES else resolved_recipe(*key)
+
+    return recipe
+
+
+def critic_target_form(wildcards):
+    """Form of the critic's targets."""
+    return recipe_of("critic")(wildcards)["target_form"]
+
+
+def critic_weights(wildcards):
+    """Settings of the HDPO weights."""
+    return recipe_of("critic")(wildcards)["weights"]
 
 
 def grid_metrics(languages=None):

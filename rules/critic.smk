@@ -58,7 +58,7 @@ rule build_pairs:
         runtime=growing(60),
     params:
         support=CFG.references.support,
-        target_form=recipe_of("critic")["target_form"],
+        target_form=critic_target_form,
         code=code_digest("build_pairs"),
     script:
         "../workflow_scripts/build_pairs.py"
@@ -117,7 +117,7 @@ rule score_pairs:
         mem_mb=growing(32000),
         runtime=growing(120),
     params:
-        weights=recipe_of("critic")["weights"],
+        weights=critic_weights,
         cache="work/critic/{lang}_{model}",
         code=code_digest("score_pairs"),
     script:

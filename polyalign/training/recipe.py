@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
@@ -18,6 +18,30 @@ FOLDER = Path(__file__).resolve().parents[2] / "config" / "recipes"
 
 Positive = Annotated[int, Field(gt=0)]
 Normalization = Literal["global", "micro"]
+
+
+class LoraRecipe(Settings):
+    """Low-rank adapters instead of all weights (Hu et al. 2021)."""
+
+    rank: Positive = Field(16, description="rank of each adapter")
+    alpha: float = Field(32.0, gt=0, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout before an adapter; preference training has none"
+    )
+    target_modules: str | list[str] = Field(
+        "all-linear", description="names of the adapted layers; all-linear: every linear layer but the output"
+    )
+    base_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="precision of the frozen weights; auto: bfloat16 on one GPU or ddp, else float32",
+    )
+
+    @field_validator("target_modules")
+    @classmethod
+    def _output_stays(cls, names: str | list[str]) -> str | list[str]:
+        if "lm_head" in names:
+            raise ValueError("lm_head cannot be adapted: the losses read its weights as they are")
+        return names
 
 
 class TrainingRecipe(Settings):
@@ -41,20 +65,33 @@ class TrainingRecipe(Settings):
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto: bfloat16 autocast on GPU, float32 on CPU; master weights are float32"
     )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto",
+        description="attention kernel; auto: sdpa, or eager where the model's attention needs it (Gemma 2)",
+    )
+    lora: LoraRecipe | None = Field(
+        None, description="train adapters and merge them at the end; null: all weights"
+    )
     save_dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="precision of the saved weights; auto: as the initial model's"
     )
     gradient_checkpointing: bool | Literal["auto"] = Field("auto", description="auto: on GPU only")
     log_every: Positive = Field(10, description="optimizer steps between two lines of the log")
     save_every: Positive = Field(200, description="optimizer steps between two resumable states")
-    eval_every: Positive | None = Field(
-        None, description="optimizer steps between evaluations; null: at the end"
+    eval_every: Positive | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.1,
+        description="optimizer steps between evaluations, or their share of all steps; null: at the end only",
     )
     eval_rows: Positive | None = Field(512, description="seeded draw of validation rows; null: all")
     distributed: Literal["ddp", "fsdp", "zero3"] = Field(
-        "ddp", description="file of config/accelerate used on several devices"
+        "ddp", description="how several GPUs share the work: a file of config/accelerate"
     )
-    tracker: Literal["none", "trackio", "wandb"] = Field("none", description="experiment tracker")
+    launcher: Literal["auto", "accelerate"] = Field(
+        "auto", description="auto: one process trains where it is; accelerate: through the launcher too"
+    )
+    tracker: Literal["none", "trackio", "wandb"] = Field(
+        "none", description="experiment tracker, to be installed apart; told of every logged value"
+    )
     weight_normalization: Normalization = Field(
         "global",
         description="divide weighted losses by the weights of the global batch, or (published) micro batch",

@@ -5,36 +5,39 @@ several devices, in processes started by `accelerate launch` that read the same 
 appears whole.
 """
 
+import importlib.util
 import logging
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-# TRL would report runs to its authors, and everything a run needs is on disk.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerState
+from huggingface_hub import constants as hub
+from transformers import PrinterCallback, TrainerState
 from transformers.utils import logging as transformers_logging
 
 from polyalign.errors import BadInput, PolyAlignError
-from polyalign.files import StrPath, atomic_directory, read_json, write_json
-from polyalign.prompts import MODE_OF_METHOD, end_token_id, template_digest
+from polyalign.files import StrPath, read_json, write_json
+from polyalign.prompts import MODE_OF_METHOD, template_digest
 from polyalign.training import state as states
-from polyalign.training.curves import plot_loss_curve, write_training_log
 from polyalign.training.data import RowCounts
+from polyalign.training.launch import in_place, launch_command, launch_config, run_launched
+from polyalign.training.models import (
+    checkpointing,
+    load_model,
+    load_tokenizer,
+    parameter_counts,
+    precision_of,
+    weights_dtype,
+    write_checkpoint,
+)
 from polyalign.training.recipe import Recipe, accumulation_steps, parse_recipe
 
 log = logging.getLogger(__name__)
 
-ACCELERATE_CONFIGS = Path(__file__).resolve().parents[2] / "config" / "accelerate"
 RESULT = "result.json"
 FINAL = "final"
 JOB = "job.json"
@@ -66,40 +69,13 @@ class Job:
         return Path(self.state_dir) / "data" / f"{split}.arrow"
 
 
-def precision_of(recipe: Recipe, gpus: int) -> str:
-    """Precision of the forward and backward pass: bfloat16 autocast or float32."""
-    if recipe.precision == "auto":
-        return "bfloat16" if gpus else "float32"
-    return recipe.precision
-
-
 MakeTrainer = Callable[[Job, Any, Any, dict[str, Any], Dataset, Dataset | None], Any]
 Tokenize = Callable[[Any, Path], dict[str, RowCounts]]
-
-
-def load_tokenizer(folder: StrPath) -> Any:
-    """A model folder's tokenizer, with chat template, a padding token, and the end of a turn as its EOS.
-
-    Raises:
-        BadInput: it has no chat template or no EOS.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    for name in ("chat_template", "eos_token"):
-        if getattr(tokenizer, name) is None:
-            raise BadInput(f"the tokenizer has no {name}", file=folder, fix="build or fetch the model again")
-    if tokenizer.pad_token is None:
-        # Harmless: labels and masks go by length, so a padded EOS is never mistaken for a learned one.
-        tokenizer.pad_token = tokenizer.eos_token
-    # Base models end documents, templates end turns, often by another token. The turn's end is what is learned,
-    # and the checkpoint's tokenizer and generation config say so.
-    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_token_id(tokenizer, "plain"))
-    return tokenizer
 
 
 def trainer_arguments(job: Job) -> dict[str, Any]:
     """Arguments that every trainer of this package shares."""
     recipe = job.settings
-    checkpointing = recipe.gradient_checkpointing
     return {
         "output_dir": str(Path(job.state_dir) / states.CHECKPOINTS),
         "per_device_train_batch_size": recipe.micro_batch_size,
@@ -117,7 +93,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
         "bf16": precision_of(recipe, job.gpus) == "bfloat16",
         "fp16": False,
         "use_cpu": job.gpus == 0,
-        "gradient_checkpointing": job.gpus > 0 if checkpointing == "auto" else checkpointing,
+        "gradient_checkpointing": checkpointing(recipe, job.gpus),
         "logging_steps": recipe.log_every,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
@@ -125,7 +101,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
         "save_steps": recipe.save_every,
         # The newest may be half-written when the process dies; the one before is then the one to go on from.
         "save_total_limit": 2,
-        "eval_strategy": "steps" if recipe.eval_every else "no",
+        "eval_strategy": "steps" if recipe.eval_every and job.arrow("val").is_file() else "no",
         "eval_steps": recipe.eval_every,
         "seed": job.seed,
         "data_seed": job.seed,
@@ -133,30 +109,23 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
         "include_num_input_tokens_seen": "non_padding",
         "report_to": recipe.tracker,
         "run_name": job.cell,
+        "project": "polyalign",
+        # Runs are tracked on this machine; publishing them is the user's business.
+        "trackio_static_space_id": False,
         "disable_tqdm": True,
     }
-
-
-def load_model(job: Job) -> Any:
-    """The initial model with float32 master weights."""
-    model = AutoModelForCausalLM.from_pretrained(job.init_dir, dtype=torch.float32)
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and limit < job.max_length:
-        raise BadInput(
-            f"max_length {job.max_length} is more than the model's {limit} positions",
-            file=job.init_dir,
-            field="max_length",
-            expected=f"at most {limit}",
-        )
-    return model
 
 
 def execute(job: Job, make_trainer: MakeTrainer) -> None:
     """Train from the job's state, or go on from its last checkpoint; leaves final model and result in the state."""
     if job.gpus and not torch.cuda.is_available():
         raise PolyAlignError("no GPU is visible; fix: set gpus: 0 to train on CPU")
+    # Everything a run needs is on disk, and TRL would report runs to its authors. Set here because the
+    # environment is read only once, by whoever imports the library first.
+    hub.HF_HUB_OFFLINE = hub.HF_HUB_DISABLE_TELEMETRY = True
     transformers_logging.disable_progress_bar()
-    tokenizer, model = load_tokenizer(job.init_dir), load_model(job)
+    tokenizer = load_tokenizer(job.init_dir)
+    model = load_model(job.init_dir, job.settings, max_length=job.max_length, gpus=job.gpus)
     train = Dataset.from_file(str(job.arrow("train")))
     val = Dataset.from_file(str(job.arrow("val"))) if job.arrow("val").is_file() else None
     trainer = make_trainer(job, model, tokenizer, trainer_arguments(job), train, val)
@@ -179,7 +148,7 @@ def execute(job: Job, make_trainer: MakeTrainer) -> None:
             f"stopped by a signal after step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "fix: run the same command again, it goes on from there"
         )
-    if val is not None:
+    if val is not None and not evaluated(trainer.state):
         trainer.evaluate()
     final = Path(job.state_dir) / FINAL
     trainer.save_model(str(final))
@@ -189,10 +158,16 @@ def execute(job: Job, make_trainer: MakeTrainer) -> None:
             "steps": trainer.state.global_step,
             "epochs": trainer.state.epoch,
             "tokens": trainer.state.num_input_tokens_seen,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            **parameter_counts(trainer.model),
+            "attention": model.config._attn_implementation,
             "device": torch.cuda.get_device_name(0) if job.gpus else "cpu",
         }
         write_json(Path(job.state_dir) / RESULT, result)
+
+
+def evaluated(state: TrainerState) -> bool:
+    """Whether the model has been evaluated as it is now."""
+    return any("eval_loss" in row and row["step"] == state.global_step for row in state.log_history)
 
 
 def finished(job: Job) -> bool:
@@ -212,33 +187,27 @@ def worker_main(make_trainer: MakeTrainer) -> None:
         sys.exit(str(error))
 
 
-def launch(job: Job, module: str) -> None:
-    """Run `module` on the job in several processes.
-
-    Raises:
-        PolyAlignError: a process failed; its words are in the log.
-    """
+def train(job: Job, make_trainer: MakeTrainer, module: str) -> str:
+    """Train `job` here or in processes of its own; returns which, in words."""
+    settings = job.settings
+    if in_place(settings, job.gpus, job.processes):
+        execute(job, make_trainer)
+        return "in place"
     path = Path(job.state_dir) / JOB
     write_json(path, asdict(job))
-    if job.gpus:
-        config = ACCELERATE_CONFIGS / f"{job.settings.distributed}.yaml"
-        launcher = ["accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
-        launcher += ["--num_processes", str(job.processes)]
-    else:
-        # accelerate starts processes on CPUs through MPI only.
-        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(job.processes)]
-    command = [sys.executable, "-m", *launcher, "-m", module, str(path)]
-    log.info("starting %d processes: %s", job.processes, " ".join(command))
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    child = subprocess.Popen(command, env=environment)
-    previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    try:
-        code = child.wait()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if code:
-        raise PolyAlignError(f"training processes ended with exit code {code}; fix: see this rule's log")
+    name = launch_config(settings, job.gpus, job.processes)
+    run_launched(launch_command(name, job.processes, module, path))
+    return f"accelerate launch with config/accelerate/{name}.yaml"
+
+
+def check_tracker(recipe: Recipe) -> None:
+    """Raise `BadInput` when the recipe's tracker is not installed."""
+    if recipe.tracker != "none" and importlib.util.find_spec(recipe.tracker) is None:
+        raise BadInput(
+            f"{recipe.tracker} is not installed",
+            field="tracker",
+            fix=f"pip install {recipe.tracker} in the training environment, or tracker: none",
+        )
 
 
 def tokenized(job: Job, tokenize: Tokenize) -> dict[str, dict[str, int]]:
@@ -250,38 +219,6 @@ def tokenized(job: Job, tokenize: Tokenize) -> dict[str, dict[str, int]]:
             raise BadInput("no training rows are left", fix="raise max_length or give more data")
         write_json(counts_file, {split: split_counts.as_dict() for split, split_counts in counts.items()})
     return read_json(counts_file)
-
-
-def write_checkpoint(job: Job, out_dir: StrPath, result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Write the checkpoint folder, whole or not at all; returns the rows of its training log.
-
-    Holds model (safetensors), tokenizer, chat_template.jinja, training_log.csv and loss_curve.png.
-    """
-    dtype = job.settings.save_dtype
-    if dtype == "auto":
-        dtype = _stored_dtype(job.init_dir)
-    tokenizer = load_tokenizer(job.init_dir)
-    model = AutoModelForCausalLM.from_pretrained(
-        Path(job.state_dir) / FINAL, dtype=getattr(torch, dtype), device_map=None
-    )
-    model.config.use_cache = True
-    # Engines must stop at the EOS that training taught.
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    with atomic_directory(out_dir) as folder:
-        # One file whatever the size, so that its name can be declared.
-        model.save_pretrained(folder, max_shard_size="1TB")
-        tokenizer.save_pretrained(folder)
-        (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
-        rows = write_training_log(folder / "training_log.csv", result["log_history"])
-        plot_loss_curve(folder / "loss_curve.png", rows, title=job.cell)
-    return rows
-
-
-def _stored_dtype(folder: StrPath) -> str:
-    config = read_json(Path(folder) / "config.json")
-    found = config.get("dtype") or config.get("torch_dtype")
-    return found if found in ("float32", "bfloat16") else "float32"
 
 
 def train_cell(
@@ -316,6 +253,7 @@ def train_cell(
         device.
     """
     settings = parse_recipe(recipe)
+    check_tracker(settings)
     processes = processes or max(gpus, 1)
     accumulation = accumulation_steps(settings, processes)
     parts = states.fingerprint(
@@ -344,15 +282,20 @@ def train_cell(
         resume=None if resume is None else str(resume),
     )
     counts = tokenized(job, tokenize)
+    launched = "an earlier try"
     if not (folder / RESULT).is_file():
         if resume is not None:
             log.info("going on from %s", resume)
-        if processes > 1:
-            launch(job, module)
-        else:
-            execute(job, make_trainer)
+        launched = train(job, make_trainer, module)
     result = read_json(folder / RESULT)
-    rows = write_checkpoint(job, out_dir, result)
+    rows = write_checkpoint(
+        out_dir,
+        init_dir=init_dir,
+        final=folder / FINAL,
+        recipe=settings,
+        history=result["log_history"],
+        title=cell,
+    )
     details = {
         "method": settings.method,
         "prompt_mode": MODE_OF_METHOD[settings.method],
@@ -364,11 +307,16 @@ def train_cell(
         "epochs": result["epochs"],
         "tokens": result["tokens"],
         "parameters": result["parameters"],
+        "trained_parameters": result["trained_parameters"],
         "final": final_values(rows),
         "template_digest": template_digest(load_tokenizer(init_dir)),
         "precision": precision_of(settings, gpus),
+        "weights_dtype": weights_dtype(settings, gpus),
+        "attention": result["attention"],
+        "gradient_checkpointing": checkpointing(settings, gpus),
         "device": result["device"],
         "devices": processes,
+        "launched": launched,
         "accumulation_steps": accumulation,
         "fingerprint": folder.name,
     }

@@ -11,6 +11,7 @@ from trl import DPOConfig
 from polyalign.files import StrPath, read_table
 from polyalign.training.batches import PreferenceCollator
 from polyalign.training.data import PREFERENCE_SCHEMA, RowCounts, preference_rows, write_arrow
+from polyalign.training.models import adapter_config
 from polyalign.training.online import OnlineTerm
 from polyalign.training.preference import PreferenceTrainer
 from polyalign.training.recipe import parse_recipe
@@ -41,6 +42,8 @@ def make_trainer(
         train_dataset=train,
         eval_dataset=val,
         processing_class=tokenizer,
+        # With adapters, the reference is the same model with them switched off.
+        peft_config=adapter_config(recipe),
         recipe=recipe,
         online=online,
     )

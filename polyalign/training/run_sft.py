@@ -10,6 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from polyalign.files import StrPath
 from polyalign.training.batches import WeightedSftCollator
 from polyalign.training.data import SFT_SCHEMA, RowCounts, sft_rows, write_arrow
+from polyalign.training.models import adapter_config
 from polyalign.training.recipe import parse_recipe
 from polyalign.training.run import Job, train_cell, worker_main
 from polyalign.training.sft import WeightedSftTrainer
@@ -27,6 +28,7 @@ def make_trainer(
         "train_dataset": train,
         "eval_dataset": val,
         "processing_class": tokenizer,
+        "peft_config": adapter_config(recipe),
     }
     if recipe.weights == "none":
         return SFTTrainer(**common)

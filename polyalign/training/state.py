@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from polyalign.errors import PolyAlignError
+from polyalign.errors import RETRY_CODE, PolyAlignError
 from polyalign.files import StrPath, read_json, sha256_file, sha256_json, write_json
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ def latest_checkpoint(folder: StrPath, *, clean: bool = True) -> Path | None:
 
 class Interrupted(PolyAlignError):
     """Training stopped on SIGTERM after saving its state; the same command goes on from there."""
+
+    exit_code = RETRY_CODE
 
 
 class StateCallback(TrainerCallback):

@@ -15,6 +15,7 @@ from polyalign.prompts import prompt_ids, training_ids
 from polyalign.records import read_records
 from polyalign.training import data
 from polyalign.training.batches import PreferenceCollator, WeightedSftCollator
+from polyalign.training.models import load_tokenizer
 from polyalign.training.recipe import (
     OnlineRecipe,
     PreferenceRecipe,
@@ -23,7 +24,6 @@ from polyalign.training.recipe import (
     parse_recipe,
     resolve_recipe,
 )
-from polyalign.training.run import load_tokenizer
 
 
 @pytest.fixture(scope="module")
