@@ -42,8 +42,12 @@ def in_place(recipe: Recipe, gpus: int, processes: int) -> bool:
     return alone and recipe.launcher == "auto"
 
 
-def launch_command(name: str, processes: int, module: str, job: Path) -> list[str]:
+def launch_command(name: str, processes: int, precision: str, module: str, job: Path) -> list[str]:
     """The command that trains `job` in `processes` processes under config/accelerate/`name`.yaml.
+
+    Args:
+        precision: `bfloat16` (autocast) or `float32`.
+        module: run in every process, with the path of `job` as its argument.
 
     Raises:
         PolyAlignError: DeepSpeed is asked for and not installed.
@@ -55,6 +59,7 @@ def launch_command(name: str, processes: int, module: str, job: Path) -> list[st
         )
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(CONFIGS / f"{name}.yaml"), "--num_processes", str(processes)]
+    command += ["--mixed_precision", "bf16" if precision == "bfloat16" else "no"]
     if name == "cpu" and processes > 1:
         # By its configuration alone, accelerate starts CPU processes through MPI; this flag stands for
         # torch's launcher, and `use_cpu` in the file keeps the processes on the CPU.

@@ -63,7 +63,7 @@ class TrainingRecipe(Settings):
         description="rows over the model's max_length: shorten the prompt, then the answer's end, or leave out",
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
-        "auto", description="auto: bfloat16 autocast on GPU, float32 on CPU; master weights are float32"
+        "auto", description="auto: bfloat16 autocast on GPU, float32 on CPU; weights that learn are float32"
     )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto",

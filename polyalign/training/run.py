@@ -196,7 +196,7 @@ def train(job: Job, make_trainer: MakeTrainer, module: str) -> str:
     path = Path(job.state_dir) / JOB
     write_json(path, asdict(job))
     name = launch_config(settings, job.gpus, job.processes)
-    run_launched(launch_command(name, job.processes, module, path))
+    run_launched(launch_command(name, job.processes, precision_of(settings, job.gpus), module, path))
     return f"accelerate launch with config/accelerate/{name}.yaml"
 
 

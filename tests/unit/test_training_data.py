@@ -17,6 +17,7 @@ from polyalign.training import data
 from polyalign.training.batches import PreferenceCollator, WeightedSftCollator
 from polyalign.training.models import load_tokenizer
 from polyalign.training.recipe import (
+    LoraRecipe,
     OnlineRecipe,
     PreferenceRecipe,
     SftRecipe,
@@ -200,7 +201,7 @@ def test_accumulation_follows_from_the_global_batch():
 
 def test_docs_list_every_recipe_key(root):
     text = (root / "docs" / "training.md").read_text(encoding="utf-8")
-    for model in (SftRecipe, PreferenceRecipe, OnlineRecipe):
+    for model in (SftRecipe, PreferenceRecipe, OnlineRecipe, LoraRecipe):
         for name, field in model.model_fields.items():
             lines = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
             described = [

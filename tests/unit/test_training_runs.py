@@ -1,6 +1,5 @@
 """Real training of a tiny model: weights, every term, distributed equality, and going on after a kill."""
 
-import csv
 import json
 import logging
 import os
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
-from training_world import arguments, make_world, recipe
+from training_world import arguments, close, equal, history, make_world, recipe, tables, weights
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
@@ -49,27 +47,6 @@ def critic(world):
     )
     save_critic(world / "critic", Critic(encoder, head, vocabulary, settings), [{"epoch": 1}], {})
     return world / "critic"
-
-
-def tables(world, pairs="pairs.parquet"):
-    return {"pairs": {"train": world / pairs}, "records": {"train": world / "train.parquet"}}
-
-
-def weights(out):
-    return load_file(out / "checkpoint" / "model.safetensors")
-
-
-def equal(a, b):
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def close(a, b):
-    return all(torch.allclose(a[name], b[name], atol=2e-5) for name in a)
-
-
-def history(out):
-    with open(out / "checkpoint" / "training_log.csv", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 def run_hdpo(world, out, pairs="pairs.parquet", **changes):
@@ -244,8 +221,9 @@ def test_killed_and_terminated_runs_end_bit_identical(world, critic, tmp_path, r
     first = max(Path(broken["work_root"]).glob("*/*/checkpoints/*"), key=state.checkpoint_step)
     watcher = threading.Thread(target=terminate_after_save, args=(first,))
     watcher.start()
-    with pytest.raises(state.Interrupted, match="run the same command again"):
+    with pytest.raises(state.Interrupted, match="run the same command again") as stopped:
         train_hdpo(**broken)
+    assert stopped.value.exit_code == 75
     watcher.join()
     # Neither rows nor reference log-probabilities were computed a second time.
     assert prepared == {file.name: file.stat().st_mtime_ns for file in data.iterdir()}

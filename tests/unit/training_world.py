@@ -1,9 +1,13 @@
 """A tiny random Llama, its tokenizer and a few records and pairs: what the training tests run on."""
 
+import csv
+import os
+import signal
 from pathlib import Path
 
 import pyarrow as pa
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -11,6 +15,7 @@ from polyalign.files import write_table
 from polyalign.prompts import load_chat_template
 from polyalign.records import RecordWriter, make_record
 from polyalign.training.recipe import resolve_recipe
+from polyalign.training.state import StateCallback
 
 BOS, EOS, PAD, TURN, END = "<|bos|>", "<|eos|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
 ANSWERS = (
@@ -128,3 +133,41 @@ def arguments(world, out, **overrides):
         "code": "test",
         **overrides,
     }
+
+
+def tables(world, pairs="pairs.parquet"):
+    """Pairs and records of the train split, as preference training takes them."""
+    return {"pairs": {"train": world / pairs}, "records": {"train": world / "train.parquet"}}
+
+
+def weights(out):
+    """The weights of the checkpoint that a run under `out` wrote."""
+    return load_file(out / "checkpoint" / "model.safetensors")
+
+
+def equal(a, b):
+    """Whether two sets of weights are the same bits."""
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def close(a, b):
+    """Whether two sets of weights agree but for rounding."""
+    return all(torch.allclose(a[name], b[name], atol=2e-5) for name in a)
+
+
+def history(out):
+    """Rows of the training log that a run under `out` wrote."""
+    with open(out / "checkpoint" / "training_log.csv", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def terminate_at(monkeypatch, step):
+    """Send SIGTERM to this process during that optimizer step of the next training run."""
+    real = StateCallback.on_step_end
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(StateCallback, "on_step_end", on_step_end)
