@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from json.encoder import c_make_encoder, encode_basestring
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -80,6 +81,8 @@ def _finite(value: str) -> float:
 # short line.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+# What JSONEncoder.encode makes anew for every value: a third of the time for a record's meta.
+_ENCODE = c_make_encoder(None, _ENCODER.default, encode_basestring, None, ": ", ", ", False, False, False)
 
 
 def _refuse_lone_surrogates(text: str, value: Any) -> None:
@@ -112,7 +115,7 @@ def parse_json(text: str | bytes, *, file: StrPath, row: int | None = None) -> A
 def dump_json(value: Any, indent: int | None = None) -> str:
     """Strict JSON text with non-ASCII kept; raises ValueError on NaN and infinities."""
     if indent is None:
-        return _ENCODER.encode(value)
+        return "".join(_ENCODE(value, 0))
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
 
 

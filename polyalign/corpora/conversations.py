@@ -30,7 +30,7 @@ def _turn(role: str, text: str) -> Turn:
 
 def read_coqa(source: Source) -> Iterator[Draft]:
     """A record per question of a story; train split 90/10 by story into train and dev, validation as test."""
-    columns = {"source": "text", "story": "text", "questions": "list", "answers": "struct"}
+    columns = {"source": "text", "story": "text", "questions": "list", "answers": ("input_text",)}
     for official in ("train", "validation"):
         for index, (place, row) in enumerate(source.table(official, columns)):
             split = choose_split(row["story"], HELD_OUT_SPLIT, source.seed) if official == "train" else "test"

@@ -11,6 +11,7 @@ from polyalign.corpora.source import Draft, Source
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.records import SPLITS, RecordWriter, bucket_id, count_tokens, length_bin, normalize_text
+from polyalign.throughput import collector_paused
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 
@@ -55,6 +56,7 @@ def format_corpus(
     source = Source(Path(source_dir), dataset, seed=seed, quirks=published_quirks)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
+        stack.enter_context(collector_paused())
         written = SPLITS if suffix == ".parquet" else corpus.splits
         writers = {
             split: stack.enter_context(RecordWriter(Path(out_dir) / f"{split}{suffix}")) for split in written

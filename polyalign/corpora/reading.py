@@ -21,7 +21,7 @@ _CMRC_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 _DRCD_SPLITS = ("train", "dev", "test")
 _DUREADER_SUBSETS = ("checklist", "robust")
 _DUREADER_SPLITS = {"train": ("train.json", "train"), "validation": ("dev.json", "dev")}
-_QA_COLUMNS = {"id": "text", "context": "text", "question": "text", "answers": "struct"}
+_QA_COLUMNS = {"id": "text", "context": "text", "question": "text", "answers": ("text",)}
 
 
 def read_squad_v2(source: Source) -> Iterator[Draft]:

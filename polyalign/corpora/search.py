@@ -17,7 +17,7 @@ def read_ms_marco(source: Source) -> Iterator[Draft]:
         "query_type": "text?",
         "answers": "list",
         "wellFormedAnswers": "list",
-        "passages": "struct",
+        "passages": ("is_selected", "passage_text"),
     }
     for official, split in _MS_MARCO_SPLITS.items():
         for place, row in source.table(official, columns):

@@ -1,9 +1,13 @@
 """The benchmark harness: stages load, cases are compared with figures that exist, the page follows the results."""
 
+import statistics
 from functools import partial
 
 import pytest
 
+from polyalign.corpora.formatting import format_corpus
+from polyalign.dedup import find_duplicates
+from polyalign.records import SPLITS, read_records
 from tests.bench import report
 from tests.bench.harness import (
     Case,
@@ -13,6 +17,7 @@ from tests.bench.harness import (
     run_timed,
     stage_names,
 )
+from tests.bench.synthetic import CHINESE, LENGTHS, PUBLISHED_SHARES, make_corpus
 
 
 @pytest.mark.parametrize("name", stage_names())
@@ -58,3 +63,29 @@ def test_memory_of_children_counts():
     result = run_timed(work)
     assert result["peak_mb"] > 200
     assert result["rows"] == 1
+
+
+@pytest.mark.parametrize("dataset", sorted(PUBLISHED_SHARES))
+def test_a_synthetic_corpus_is_read_like_the_real_one(tmp_path, dataset):
+    """Every layout gives about the records asked for, all usable, with the lengths of the real corpus."""
+    raw = make_corpus(dataset, tmp_path / "raw", 300)
+    counts = format_corpus(dataset, raw, tmp_path / "out")
+    records = [row for split in SPLITS for row in read_records(tmp_path / "out" / f"{split}.parquet")]
+    assert 270 <= len(records) <= 330
+    assert counts["dropped"] == {}
+    median, _ = LENGTHS[dataset].answer
+    assert 0.5 * median <= statistics.median(len(row["human_answer"]) for row in records) <= 2 * median
+    assert all(row["language"] == ("zh" if dataset in CHINESE else "en") for row in records)
+
+
+def test_synthetic_corpora_repeat_themselves_and_come_out_the_same_again(tmp_path):
+    files = {}
+    for run in ("one", "two"):
+        raw = make_corpus("cmrc2018", tmp_path / run, 2000)
+        files[run] = (raw / "train-00000-of-00001.parquet").read_bytes()
+    assert files["one"] == files["two"]
+    format_corpus("cmrc2018", raw, tmp_path / "out")
+    paths = {"cmrc2018": {split: tmp_path / "out" / f"{split}.parquet" for split in SPLITS}}
+    _, report = find_duplicates(paths)
+    assert 0.003 < report["counts"]["duplicate_rate"] < 0.03
+    assert report["removed_by_cause"]["cross_split"] > 0

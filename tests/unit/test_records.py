@@ -54,6 +54,14 @@ def write_records(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 class TestText:
+    def test_every_kind_of_space_is_collapsed_whatever_else_the_line_holds(self):
+        """Lines without anything to collapse take a short cut; no whitespace of Unicode may slip through it."""
+        spaces = [chr(code) for code in range(0x110000) if chr(code).isspace() and chr(code) not in "\r\n"]
+        assert len(spaces) > 20
+        for space in spaces:
+            for text in (f"a b{space}c", f"a{space}", f"{space}a", f"a {space}b", f"é{space}{space}b"):
+                assert normalize_text(text) == " ".join(text.split()), repr(text)
+
     @pytest.mark.parametrize(
         "text, expected",
         [

@@ -16,6 +16,7 @@ FOUNDATION = {
     "published",
     "records",
     "settings",
+    "throughput",
 }
 STAGES = (
     {

@@ -1,0 +1,47 @@
+"""Work over processes and without the garbage collector: order, errors, and nothing left switched off."""
+
+import gc
+import os
+
+import pytest
+
+from polyalign.errors import BadInput
+from polyalign.throughput import collector_paused, over_processes, usable_cores
+
+
+def _square(number: int) -> tuple[int, int]:
+    if number < 0:
+        raise BadInput("negative", file="numbers", row=-number)
+    return number * number, os.getpid()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(processes):
+    results = list(over_processes(_square, range(20), processes))
+    assert [square for square, _ in results] == [n * n for n in range(20)]
+    assert (os.getpid() in {pid for _, pid in results}) == (processes == 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_error_of_a_worker_keeps_its_line(processes):
+    with pytest.raises(BadInput, match="numbers, row 3: negative"):
+        list(over_processes(_square, [1, 2, -3, 4, -5], processes))
+
+
+def test_the_collector_is_back_after_an_error():
+    def fail() -> None:
+        with collector_paused():
+            assert not gc.isenabled()
+            with collector_paused():
+                pass
+            assert not gc.isenabled()
+            raise KeyError
+
+    assert gc.isenabled()
+    with pytest.raises(KeyError):
+        fail()
+    assert gc.isenabled()
+
+
+def test_there_is_a_core():
+    assert 1 <= usable_cores() <= os.cpu_count()
