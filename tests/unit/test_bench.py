@@ -81,11 +81,11 @@ def test_a_synthetic_corpus_is_read_like_the_real_one(tmp_path, dataset):
 def test_synthetic_corpora_repeat_themselves_and_come_out_the_same_again(tmp_path):
     files = {}
     for run in ("one", "two"):
-        raw = make_corpus("cmrc2018", tmp_path / run, 2000)
+        raw = make_corpus("ms_marco", tmp_path / run, 2000)
         files[run] = (raw / "train-00000-of-00001.parquet").read_bytes()
     assert files["one"] == files["two"]
-    format_corpus("cmrc2018", raw, tmp_path / "out")
-    paths = {"cmrc2018": {split: tmp_path / "out" / f"{split}.parquet" for split in SPLITS}}
+    format_corpus("ms_marco", raw, tmp_path / "out")
+    paths = {"ms_marco": {split: tmp_path / "out" / f"{split}.parquet" for split in SPLITS}}
     _, report = find_duplicates(paths)
     assert 0.003 < report["counts"]["duplicate_rate"] < 0.03
     assert report["removed_by_cause"]["cross_split"] > 0
