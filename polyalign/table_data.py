@@ -13,7 +13,7 @@ import numpy as np
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_table
 from polyalign.metrics.bootstrap import Difference, paired_difference
-from polyalign.metrics.evaluate import estimates_of
+from polyalign.metrics.evaluation import estimates_of
 from polyalign.metrics.report import Cell, Report, read_report
 from polyalign.prompts import MODE_OF_METHOD, ORACLE_METHODS
 
@@ -302,8 +302,8 @@ def _human_row(entry: Entry, columns: Sequence[Column]) -> Row:
     """What the human answers reach on the same rows, where that means something."""
     metrics = entry.report.metrics
     known = {
-        "bng": metrics.human_ceiling.bng,
-        "bng_robust": metrics.human_ceiling.bng_robust,
+        "bng": metrics.human_ceiling.values["bng"],
+        "bng_robust": metrics.human_ceiling.values["bng_robust"],
         "hcr": metrics.hcr_of_human_rows.support_q10_q90.overall_macro,
         "hcr_calibrated": 0.9 if metrics.hcr_calibrated.overall_macro is not None else None,
         "distinct_2": metrics.diversity.overall.human.distinct_2,

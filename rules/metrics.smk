@@ -33,6 +33,7 @@ rule evaluate_predictions:
         runtime=growing(120),
     params:
         settings=CFG.metrics.model_dump(),
+        seed=CFG.seed,
         code=code_digest("evaluate_predictions"),
     script:
         "../workflow_scripts/evaluate_predictions.py"

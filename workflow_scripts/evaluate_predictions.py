@@ -21,6 +21,8 @@ def main(job):
         generation=read_manifest(job.input.generation)["details"],
         mauve_model_dir=Path(mauve_model).parent if mauve_model else None,
         replicates_path=job.output.replicates,
+        seed=job.params.seed,
+        threads=job.threads,
     )
     report.save(job.output.report)
     return summarize_report(report)

@@ -7,9 +7,10 @@ counted once a text instead of once a comparison, which makes it some fifty time
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import pyarrow as pa
 
 from polyalign.metrics.tokens import Tokens
 
@@ -19,20 +20,26 @@ SMOOTHING = 0.1
 """What NLTK's smoothing method1 puts in place of a zero count."""
 
 
+def _numbered(keys: np.ndarray) -> tuple[np.ndarray, int]:
+    """Each key's number among the different keys, int32, and how many there are. Arrow hashes where NumPy sorts."""
+    encoded = pa.array(keys).dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), len(encoded.dictionary)
+
+
 class NgramTable:
     """N-grams of orders 1 to 4 of n tokenized texts, as integers.
 
     Attributes:
         lengths: int array (n,), tokens a text.
-        texts, grams: per order, the text number and the gram number of every n-gram occurrence; gram numbers of
-            different orders do not overlap, and occurrences are in text order.
+        grams: per order, the number of every n-gram occurrence, int32, in text order; numbers of different orders do
+            not overlap.
         offsets: first gram number of each order.
+        size: number of different n-grams of all orders.
     """
 
     def __init__(self, tokens: Tokens) -> None:
         self.lengths = tokens.lengths
-        owner, codes = tokens.owners(), tokens.codes
-        self.texts: dict[int, np.ndarray] = {}
+        owner, codes = tokens.owners().astype(np.int32), tokens.codes
         self.grams: dict[int, np.ndarray] = {}
         self.offsets: dict[int, int] = {}
         start, current, offset = np.arange(len(codes)), codes, 0
@@ -43,28 +50,32 @@ class NgramTable:
                 inside = last < len(codes)
                 inside[inside] = owner[last[inside]] == owner[start[inside]]
                 start, current = start[inside], current[inside]
-                keys = current * max(tokens.size, 1) + codes[start + order - 1]
-                current = np.unique(keys, return_inverse=True)[1]
-            self.texts[order], self.grams[order], self.offsets[order] = owner[start], current + offset, offset
-            offset += int(current.max(initial=-1)) + 1
+                current = current.astype(np.int64) * max(tokens.size, 1) + codes[start + order - 1]
+            current, different = _numbered(current)
+            self.grams[order], self.offsets[order] = current + np.int32(offset), offset
+            offset += different
         self.size = offset
-        self._counts: sparse.csr_matrix | None = None
 
-    def counts(self) -> sparse.csr_matrix:
-        """Occurrences, shape (texts, grams of every order)."""
-        if self._counts is None:
-            rows = np.concatenate([self.texts[order] for order in ORDERS])
-            columns = np.concatenate([self.grams[order] for order in ORDERS])
-            ones = np.ones(len(rows), dtype=np.int32)
-            shape = (len(self.lengths), max(self.size, 1))
-            # Building from coordinates adds up repeated occurrences.
-            self._counts = sparse.csr_matrix((ones, (rows, columns)), shape=shape)
-        return self._counts
+    def counts(self, order: int) -> np.ndarray:
+        """Occurrences of n-grams of an order in each text, (n,)."""
+        return np.maximum(self.lengths - order + 1, 0)
+
+    def occurrences(self, order: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(position in `chosen`, gram number) of every n-gram occurrence in the chosen texts (numbers, in order)."""
+        counts = self.counts(order)
+        first, chosen_counts = np.cumsum(counts) - counts, counts[chosen]
+        owner = np.repeat(np.arange(len(chosen)), chosen_counts)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(chosen_counts) - chosen_counts, chosen_counts)
+        return owner, self.grams[order][first[chosen][owner] + within]
 
     def distinct(self, order: int, chosen: np.ndarray | None = None) -> float:
-        """Distinct n-grams over all n-grams of the chosen texts (bool array (n,)); 0 when there are none."""
-        grams = self.grams[order] if chosen is None else self.grams[order][chosen[self.texts[order]]]
-        return len(np.unique(grams)) / len(grams) if len(grams) else 0.0
+        """Distinct n-grams over all n-grams of the chosen texts (numbers); 0 when there are none."""
+        grams = self.grams[order] if chosen is None else self.occurrences(order, chosen)[1]
+        if not len(grams):
+            return 0.0
+        seen = np.zeros(self.size, dtype=bool)
+        seen[grams] = True
+        return int(np.count_nonzero(seen)) / len(grams)
 
 
 def draw_candidates(count: int, sample: int, generator: random.Random) -> list[int]:
@@ -72,15 +83,15 @@ def draw_candidates(count: int, sample: int, generator: random.Random) -> list[i
     return generator.sample(range(count), sample) if count > sample else list(range(count))
 
 
-def self_bleu(
+def self_bleu_scores(
     table: NgramTable,
     chosen: Sequence[int] | np.ndarray,
     *,
     sample: int = 500,
     references: int = 100,
     seed: int = 42,
-) -> float:
-    """Mean BLEU-4 of sampled texts, each against a sample of the other sampled texts.
+) -> tuple[np.ndarray, np.ndarray]:
+    """BLEU-4 of sampled texts, each against a sample of the other sampled texts.
 
     The draws are those of the published system: `sample` texts by Python's Mersenne Twister, empty ones then left
     out, and for each the references from the rest of the sample, by the same generator.
@@ -90,46 +101,78 @@ def self_bleu(
         chosen: numbers of the texts of this group, in order.
 
     Returns:
-        A value in [0, 1]; 0 for fewer than two texts that are not empty.
+        (numbers of the k sampled texts, their scores), each (k,); none for fewer than two texts that are not empty.
     """
     generator = random.Random(seed)
     drawn = np.asarray(chosen, dtype=np.int64)[draw_candidates(len(chosen), sample, generator)]
     texts = drawn[table.lengths[drawn] > 0]
     if len(texts) < 2:
-        return 0.0
-    lengths = table.lengths[texts]
+        return texts[:0], np.zeros(0)
     matched = _clipped_matches(table, texts, references, generator)
     scores = [
         _smoothed_bleu(clipped, int(length), reference)
-        for (clipped, reference), length in zip(matched, lengths, strict=True)
+        for (clipped, reference), length in zip(matched, table.lengths[texts], strict=True)
     ]
-    return sum(scores) / len(scores)
+    return texts, np.array(scores)
+
+
+def self_bleu(table: NgramTable, chosen: Sequence[int] | np.ndarray, **sampling: int) -> float:
+    """Mean of `self_bleu_scores`, in [0, 1]; 0 for fewer than two texts that are not empty."""
+    scores = self_bleu_scores(table, chosen, **sampling)[1]
+    return sum(scores.tolist()) / len(scores) if len(scores) else 0.0
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The n-grams that at least two of some texts have: only these can match.
+
+    Attributes:
+        block: (grams, texts) occurrences; grams by order, small integers where the counts allow it.
+        starts: where each order but the first begins among the grams, (3,).
+        own: for each text, its grams in order.
+    """
+
+    block: np.ndarray
+    starts: np.ndarray
+    own: list[np.ndarray]
+
+
+def _shared_grams(table: NgramTable, texts: np.ndarray) -> _Shared:
+    parts = [table.occurrences(order, texts) for order in ORDERS]
+    keys = np.concatenate([grams.astype(np.int64) * len(texts) + owner for owner, grams in parts])
+    pairs, counts = np.unique_counts(keys)
+    grams, owners = np.divmod(pairs, len(texts))
+    firsts = np.flatnonzero(np.diff(grams, prepend=-1))
+    spread = np.diff(firsts, append=len(grams))
+    kept = np.repeat(spread > 1, spread)
+    numbers = np.repeat(np.arange((spread > 1).sum()), spread[spread > 1])
+    owners, counts = owners[kept], counts[kept]
+    kind = np.uint8 if counts.max(initial=0) < 256 else np.int32
+    block = np.zeros(((spread > 1).sum(), len(texts)), dtype=kind)
+    block[numbers, owners] = counts
+    starts = np.searchsorted(grams[firsts][spread > 1], [table.offsets[order] for order in ORDERS[1:]])
+    by_owner = np.argsort(owners, kind="stable")
+    own = np.split(numbers[by_owner], np.searchsorted(owners[by_owner], np.arange(1, len(texts))))
+    return _Shared(block, starts, own)
 
 
 def _clipped_matches(
     table: NgramTable, texts: np.ndarray, references: int, generator: random.Random
 ) -> list[tuple[list[int], int]]:
     """Per text: clipped n-gram matches of each order, and the length of the closest reference."""
-    counts = table.counts()[texts]
-    shared = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) > 1)
-    # Only grams that two sampled texts share can match: a small dense block, gram by text, holds them all.
-    block = np.ascontiguousarray(counts[:, shared].toarray().T)
-    block = block.astype(np.uint8 if block.max(initial=0) < 256 else np.int32)
-    bounds = np.searchsorted(shared, [table.offsets[order] for order in ORDERS[1:]])
-    own = sparse.csr_matrix(counts[:, shared])
+    shared = _shared_grams(table, texts)
     lengths = table.lengths[texts]
     others = list(range(len(texts)))
     matched = []
-    for position in range(len(texts)):
+    for position, grams in enumerate(shared.own):
         pool = others[:position] + others[position + 1 :]
         picked = generator.sample(pool, references) if len(pool) > references else pool
-        span = slice(own.indptr[position], own.indptr[position + 1])
-        grams = np.sort(own.indices[span])
-        best = np.minimum(block[grams][:, picked].max(axis=1, initial=0), block[grams, position])
-        edges = np.searchsorted(grams, bounds)
-        clipped = [int(part.sum(dtype=np.int64)) for part in np.split(best, edges)]
+        rows = shared.block[grams]
+        best = np.minimum(rows.take(picked, axis=1).max(axis=1, initial=0), rows[:, position])
+        sums = np.cumsum(np.append(0, best), dtype=np.int64)
+        edges = sums[np.concatenate(([0], np.searchsorted(grams, shared.starts), [len(grams)]))]
         gaps = np.abs(lengths[picked] - lengths[position])
-        matched.append((clipped, int(lengths[picked][gaps == gaps.min()].min())))
+        matched.append((np.diff(edges).tolist(), int(lengths[picked][gaps == gaps.min()].min())))
     return matched
 
 
@@ -154,8 +197,6 @@ def diversity(
     seed: int = 42,
 ) -> dict[str, float]:
     """`distinct_1, distinct_2, distinct_3, self_bleu_4` of the chosen texts (numbers, in order)."""
-    mask = np.zeros(len(table.lengths), dtype=bool)
-    mask[chosen] = True
-    values = {f"distinct_{order}": table.distinct(order, mask) for order in DISTINCT_ORDERS}
+    values = {f"distinct_{order}": table.distinct(order, chosen) for order in DISTINCT_ORDERS}
     bleu = self_bleu(table, chosen, sample=sample, references=references, seed=seed)
     return {**values, "self_bleu_4": bleu}

@@ -3,7 +3,7 @@
 Features of other rows, of other texts, of another set or by another scorer are refused here, in one line each.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class RowFeatures:
     names: list[str]
     supports: dict[str, dict[str, Support]]
     human_table: FeatureTable
+
+    def take(self, rows: np.ndarray) -> "RowFeatures":
+        """Features of some of the rows, by number."""
+        return replace(self, human=self.human[rows], generated=self.generated[rows])
 
 
 def _refuse(table: FeatureTable, path: StrPath, rows: Rows) -> None:
@@ -84,11 +88,10 @@ def _values_by_row(
         )
         raise BadInput(problem, file=path, fix=_FIX)
     values = np.full((len(rows.ids), len(table.names)), np.nan)
-    values[table.source_index] = table.values
-    kept = np.full_like(values, np.nan)
-    kept[wanted] = values[wanted]
+    wanted_here = np.isin(table.source_index, wanted)
+    values[table.source_index[wanted_here]] = table.values[wanted_here]
     if "char_count" in table.names:
-        measured = kept[wanted, table.names.index("char_count")]
+        measured = values[wanted, table.names.index("char_count")]
         lengths = np.array([len(normalize_text(texts[row])) for row in wanted])
         stale = np.flatnonzero(measured != lengths)
         if len(stale):
@@ -99,7 +102,7 @@ def _values_by_row(
                 expected=f"{lengths[stale[0]]}",
                 fix=_FIX,
             )
-    return kept
+    return values
 
 
 def _supports(reference: dict, names: list[str], path: StrPath, bucket: str) -> dict[str, Support]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polyalign.metrics.bootstrap import weighted_means
+from polyalign.metrics.bootstrap import Draws, ratio, weighted_sums
 
 UTILITY = ("raw_em", "qa_em", "qa_f1", "rouge_l_f1", "char_f1", "char_rouge_l_f1")
 _BUCKET_VALUES = (
@@ -50,17 +50,31 @@ def _group_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def mean_replicates(
-    metric: str, weights: np.ndarray, values: np.ndarray, labels: np.ndarray
+    per_row: Mapping[str, np.ndarray], draws: Draws, datasets: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Replicates (B,) of the mean of `values` in each group, by `group_key`.
+    """Replicates (B,) of the means of scores: overall by metric, in each bucket and dataset by `group_key`.
 
     Args:
-        weights: draws of rows, (B, n).
-        values: a score a row, (n,); NaN where a row has none.
-        labels: group of each row, (n,).
+        per_row: score of each row by metric, (n,).
+        draws: draws of those rows, by bucket.
+        datasets: dataset of each row, (n,).
     """
+    columns = np.column_stack([*per_row.values(), np.ones(len(datasets))])
+    whole: np.ndarray | float = 0.0
+    of_group: dict[str, np.ndarray] = {}
+    for bucket, (rows, weights) in draws.items():
+        in_bucket: np.ndarray | float = 0.0
+        names = np.unique(datasets[rows])
+        for name in names:
+            there = slice(None) if len(names) == 1 else datasets[rows] == name
+            sums = weighted_sums(weights[:, there], columns[rows[there]])
+            of_group[str(name)] = of_group.get(str(name), 0.0) + sums
+            in_bucket = in_bucket + sums
+        of_group[bucket] = in_bucket
+        whole = whole + in_bucket
     found = {}
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        found[group_key(metric, str(label))] = weighted_means(weights[:, rows], values[rows])
+    for place, metric in enumerate(per_row):
+        found[metric] = ratio(whole[:, place], whole[:, -1])
+        for group, sums in of_group.items():
+            found[group_key(metric, group)] = ratio(sums[:, place], sums[:, -1])
     return found

@@ -40,12 +40,17 @@ def calibrated_threshold(human_distances: np.ndarray) -> float:
 
 
 def summarize(region: str, rows: Sequence[dict]) -> dict:
-    """`support_region, overall_macro, overall_weighted, by_bucket` from per-bucket rows with `hcr`, `n_examples`."""
+    """`support_region, overall_macro, overall_weighted, by_bucket` from per-bucket rows with `hcr`, `n_examples`.
+
+    `mean_feature_inside_rate` is the mean over buckets of theirs, where they have one.
+    """
     values, counts = [row["hcr"] for row in rows], [row["n_examples"] for row in rows]
+    rates = [row["mean_feature_inside_rate"] for row in rows if "mean_feature_inside_rate" in row]
     return {
         "support_region": region,
         "overall_macro": float(np.mean(values)) if rows else None,
         "overall_weighted": float(np.average(values, weights=counts)) if rows else None,
+        "mean_feature_inside_rate": float(np.mean(rates)) if rates else None,
         "by_bucket": list(rows),
     }
 

@@ -1,6 +1,5 @@
 """BNG, HCR and their variants for the rows of an evaluation, as estimates and as bootstrap replicates."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,13 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from polyalign.metrics import bng, hcr
-from polyalign.metrics.bootstrap import distance_replicates, weighted_means
+from polyalign.metrics.bootstrap import Draws, distance_replicates, ratio, weighted_sums
 from polyalign.metrics.feature_inputs import RowFeatures
 from polyalign.metrics.inputs import Rows
 
 CALIBRATED = "calibrated_q10_q90"
-
-Draws = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +47,6 @@ class Bucket:
     def kept(self) -> np.ndarray:
         """Bool (f,): features of the robust variants."""
         return bng.robust_mask(self.human, self.names)
-
-    def covered(self, region: str) -> np.ndarray:
-        """HCR of each answered row under a support, bool (answered,)."""
-        return hcr.inside(self.generated, self.supports[region]).all(axis=1)
 
     @cached_property
     def threshold(self) -> float:
@@ -155,45 +148,31 @@ def null_measures(reason: str) -> dict[str, dict]:
     }
 
 
-def ceiling(buckets: Sequence[Bucket], names: Sequence[str], seed: int) -> dict:
-    """BNG of a seeded half of the human answers of each bucket against the other half."""
-    if not buckets:
-        return {"bng": None, "bng_robust": None, "reason": "no features or no large bucket"}
-    plain, robust = {}, {}
-    for bucket in buckets:
-        generator = np.random.default_rng([seed, zlib.crc32(bucket.name.encode())])
-        order = generator.permutation(len(bucket.human))
-        one, other = bucket.human[order[: len(order) // 2]], bucket.human[order[len(order) // 2 :]]
-        plain[bucket.name] = bng.bucket_gaps(one, other)
-        robust[bucket.name] = bng.robust_gaps(one, other, names)
-    return {
-        "bng": bng.summarize(plain)["overall_macro"],
-        "bng_robust": bng.summarize(robust)["overall_macro"],
-        "reason": None,
-    }
-
-
 def replicates(
-    buckets: Sequence[Bucket], names: Sequence[str], draws: Draws
+    buckets: Sequence[Bucket], names: Sequence[str], draws: Draws, threads: int = 1
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Replicates (B,) of `bng`, `bng_robust`, `hcr` and `hcr_calibrated` by bucket; macro values are their means."""
+    """Replicates (B,) of BNG, HCR, their variants and the inside rate by bucket; macro values are their means."""
     gathered: dict[str, dict[str, np.ndarray]] = {}
     for bucket in buckets:
         weights = draws[bucket.name][1]
-        found = _gap_replicates(bucket, names, weights)
+        found = _gap_replicates(bucket, names, weights, threads)
         if bucket.supports:
-            of_answered = weights[:, bucket.answered]
-            inside = bucket.covered(hcr.SUPPORTS[0]).astype(np.float64)
-            found["hcr"] = weighted_means(of_answered, inside)
+            inside = hcr.inside(bucket.generated, bucket.supports[hcr.SUPPORTS[0]])
+            per_row = {"hcr": inside.all(axis=1), "inside_rate": inside.mean(axis=1)}
             if bucket.kept.any():
-                near = bucket.calibrated.astype(np.float64)
-                found["hcr_calibrated"] = weighted_means(of_answered, near)
+                per_row["hcr_calibrated"] = bucket.calibrated
+            columns = np.column_stack([*per_row.values(), np.ones(len(inside))])
+            sums = weighted_sums(weights[:, bucket.answered], columns)
+            for place, name in enumerate(per_row):
+                found[name] = ratio(sums[:, place], sums[:, -1])
         for name, values in found.items():
             gathered.setdefault(name, {})[bucket.name] = values
     return gathered
 
 
-def _gap_replicates(bucket: Bucket, names: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+def _gap_replicates(
+    bucket: Bucket, names: Sequence[str], weights: np.ndarray, threads: int
+) -> dict[str, np.ndarray]:
     """BNG and robust BNG of one bucket under each draw.
 
     The human deviation that scales a feature stays the one of all rows: a draw in which a rare feature happens not to
@@ -201,7 +180,9 @@ def _gap_replicates(bucket: Bucket, names: Sequence[str], weights: np.ndarray) -
     """
     deviation = bucket.human.std(axis=0)
     scale = np.where(deviation <= bng.STD_FLOOR, 1.0, deviation)
-    distances = distance_replicates(weights, bucket.all_generated, bucket.human, np.arange(len(names)))
+    distances = distance_replicates(
+        weights, bucket.all_generated, bucket.human, np.arange(len(names)), threads
+    )
     values = {"bng": (distances / scale).mean(axis=1)}
     if not bucket.kept.any():
         return values
@@ -209,7 +190,7 @@ def _gap_replicates(bucket: Bucket, names: Sequence[str], weights: np.ndarray) -
     if len(heavy):
         human = bng.robust_values(bucket.human, names)
         generated = bng.robust_values(bucket.all_generated, names)
-        distances[:, heavy] = distance_replicates(weights, generated, human, heavy)
+        distances[:, heavy] = distance_replicates(weights, generated, human, heavy, threads)
         scale = scale.copy()
         scale[heavy] = human[:, heavy].std(axis=0)
     values["bng_robust"] = (distances[:, bucket.kept] / scale[bucket.kept]).mean(axis=1)

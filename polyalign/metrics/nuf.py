@@ -51,6 +51,14 @@ def hypervolume(
     return area
 
 
+def hypervolume_replicates(utility: np.ndarray, natural: np.ndarray) -> np.ndarray:
+    """Hypervolume above (0, 0) of the frontier of each row of points, (B, points) each -> (B,)."""
+    order = np.argsort(-utility, axis=1)
+    x = np.take_along_axis(utility, order, axis=1)
+    highest = np.maximum.accumulate(np.take_along_axis(natural, order, axis=1), axis=1)
+    return ((x - np.append(x[:, 1:], np.zeros((len(x), 1)), axis=1)) * highest).sum(axis=1)
+
+
 def principal_index(values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """First principal component of standardized columns as an index in [0, 1].
 

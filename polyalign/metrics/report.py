@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_json, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "polyalign-evaluation"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -64,6 +64,10 @@ class Coverage(Part):
     length_share: Share | None
     error_rows: Count = Field(description="rows with finish_reason=error")
     finish_reasons: dict[str, Count]
+    records: Count = Field(description="records of the split, of which rows_expected were to be evaluated")
+    common_with: list[InputFile] = Field(
+        description="other predictions; rows that they do not all answer were left out"
+    )
     source_index_digest: str = Field(description="digest of the answered rows: source_index and id of each")
     by_bucket: list[BucketCoverage]
 
@@ -180,6 +184,9 @@ class Hcr(Part):
     support_region: str
     overall_macro: Share | None = None
     overall_weighted: Share | None = None
+    mean_feature_inside_rate: Share | None = Field(
+        None, description="share of features inside the support, mean over buckets"
+    )
     by_bucket: list[BucketHcr] = []
     reason: str | None = None
 
@@ -288,11 +295,11 @@ class Lengths(Part):
 
 
 class Ceiling(Part):
-    """One half of the human answers against the other half, and human rows against the references."""
+    """One half of the human answers against the other half, in every metric that tables show."""
 
-    bng: float | None
-    bng_robust: float | None
-    reason: str | None
+    values: dict[str, float | None]
+    reasons: dict[str, str] = Field(description="why a value is null")
+    prompts: Count = Field(description="prompts with two human answers, which the utility is taken on")
 
 
 class Metrics(Part):
@@ -338,7 +345,7 @@ class Report(Part):
     """The evaluation of one set of predictions."""
 
     kind: Literal["polyalign-evaluation"] = KIND
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     cell: Cell | None
     split: str | None = Field(description="split of the records when they are of one split")
     languages: list[str]
@@ -346,6 +353,7 @@ class Report(Part):
     oracle: bool = Field(description="the prompt showed the reference answer: no method, a ceiling")
     decoding: dict[str, Any] | None
     engine: dict[str, Any] | None = None
+    seed: int | None = Field(None, description="seed of the run, where several runs of a cell are told apart")
     coverage: Coverage
     features: FeatureInfo | None
     metrics: Metrics

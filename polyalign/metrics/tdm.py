@@ -12,7 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from polyalign.metrics.bng import STD_FLOOR, wasserstein
-from polyalign.metrics.bootstrap import wasserstein_replicates
+from polyalign.metrics.bootstrap import distance_replicates
 from polyalign.metrics.tokens import tokenize
 
 METHOD = "continuous_latent_turn_dynamics"
@@ -41,15 +41,20 @@ def distribution_similarity(generated: np.ndarray, human: np.ndarray) -> float:
     return _similarity(float(distance / (deviation if deviation > STD_FLOOR else 1.0)))
 
 
+def cross_product(questions: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Centred question-to-answer cross product Q^T A / n of n turns, (rank, rank)."""
+    return (questions - questions.mean(axis=0)).T @ (answers - answers.mean(axis=0)) / len(questions)
+
+
+def matrix_similarity(generated: np.ndarray, human: np.ndarray) -> float:
+    """1 / (1 + Frobenius norm of the difference over that of the human matrix)."""
+    size = np.linalg.norm(human)
+    return _similarity(float(np.linalg.norm(generated - human) / (size if size > STD_FLOOR else 1.0)))
+
+
 def transition_similarity(questions: np.ndarray, generated: np.ndarray, human: np.ndarray) -> float:
-    """1 / (1 + relative Frobenius gap) of the centred question-to-answer cross products Q^T A / n, each (n, rank)."""
-    centred = questions - questions.mean(axis=0)
-    cross_human = centred.T @ (human - human.mean(axis=0)) / len(questions)
-    cross_generated = centred.T @ (generated - generated.mean(axis=0)) / len(questions)
-    size = np.linalg.norm(cross_human)
-    return _similarity(
-        float(np.linalg.norm(cross_generated - cross_human) / (size if size > STD_FLOOR else 1.0))
-    )
+    """Similarity of the cross products of generated and of human answers to the same questions, each (n, rank)."""
+    return matrix_similarity(cross_product(questions, generated), cross_product(questions, human))
 
 
 def _row_dots(a: sparse.csr_matrix, b: sparse.csr_matrix) -> np.ndarray:
@@ -79,6 +84,13 @@ class Turns:
         """The four similarities, each in [0, 1]."""
         values = {name: distribution_similarity(g, h) for name, (g, h) in self.quantities.items()}
         return {**values, SIMILARITIES[3]: transition_similarity(*self.latent)}
+
+    def halves_similarity(self, chosen: np.ndarray) -> float:
+        """Mean similarity of the human answers to the chosen turns (bool (n,)) and those to the others."""
+        values = [distribution_similarity(h[chosen], h[~chosen]) for _, h in self.quantities.values()]
+        questions, _, human = self.latent
+        crosses = (cross_product(questions[rows], human[rows]) for rows in (chosen, ~chosen))
+        return float(np.mean([*values, matrix_similarity(*crosses)]))
 
 
 def embed_turns(
@@ -141,17 +153,36 @@ def summarize(turns: dict[str, Turns] | str) -> dict:
     return {"overall_macro": macro, "by_bucket": rows, "method": METHOD, "reason": None}
 
 
-def tdm_replicates(part: Turns, weights: np.ndarray) -> np.ndarray:
+def tdm_replicates(part: Turns, weights: np.ndarray, threads: int = 1) -> np.ndarray:
     """TDM of one bucket under each draw of its rows, (B, n) -> (B,); latent space and human deviations stay fixed."""
-    total = np.zeros(len(weights))
-    for generated, human in part.quantities.values():
-        deviation = human.std()
-        distance = wasserstein_replicates(weights, generated, human)
-        total += 1 / (1 + distance / (deviation if deviation > STD_FLOOR else 1.0))
+    pairs = list(part.quantities.values())
+    generated, human = (np.column_stack([pair[side] for pair in pairs]) for side in (0, 1))
+    deviations = human.std(axis=0)
+    scales = np.where(deviations > STD_FLOOR, deviations, 1.0)
+    distances = distance_replicates(weights, generated, human, range(len(pairs)), threads)
+    total = (1 / (1 + distances / scales)).sum(axis=1) + _transition_replicates(part.latent, weights)
+    return np.where(weights.any(axis=1), total / len(SIMILARITIES), np.nan)
+
+
+def _transition_replicates(
+    latent: tuple[np.ndarray, np.ndarray, np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """`transition_similarity` of each draw, (B,).
+
+    Both cross products are linear in the answers, so their difference is that of one matrix: two products a draw.
+    """
+    questions, generated, human = (side.astype(np.float32) for side in latent)
+    rank = human.shape[1]
+    sides = np.ascontiguousarray(np.hstack([generated - human, human]))
+    asked = np.ascontiguousarray(questions.T)
+    found = np.empty(len(weights))
     for replicate, drawn in enumerate(weights):
-        picked = np.repeat(np.arange(len(drawn)), drawn.astype(np.int64))
-        if len(picked):
-            total[replicate] += transition_similarity(*(side[picked] for side in part.latent))
-        else:
-            total[replicate] = np.nan
-    return total / len(SIMILARITIES)
+        drawn = drawn.astype(np.float32)
+        count = max(1.0, float(drawn.sum()))
+        means = drawn @ sides / count
+        asked_mean = asked @ drawn / count
+        cross = (asked * drawn) @ sides / count
+        cross -= np.outer(asked_mean, means)
+        gap, size = np.linalg.norm(cross[:, :rank]), np.linalg.norm(cross[:, rank:])
+        found[replicate] = _similarity(gap / (size if size > STD_FLOOR else 1.0))
+    return found

@@ -10,7 +10,7 @@ from polyalign.metrics.bootstrap import (
     draw_weights,
     interval,
     paired_difference,
-    wasserstein_replicates,
+    distance_replicates,
     weighted_means,
 )
 from polyalign.metrics.diversity import NgramTable
@@ -33,7 +33,7 @@ def test_distances_equal_those_of_the_resampled_values(unanswered):
     human, generated = rng.poisson(3, 40).astype(float), rng.poisson(4, 40).astype(float)
     generated[:unanswered] = np.nan
     weights = draw_weights(np.array(["a"] * 40), 25, seed=1)["a"][1]
-    found = wasserstein_replicates(weights, generated, human)
+    found = distance_replicates(weights, generated[:, None], human[:, None], [0])[:, 0]
     there = ~np.isnan(generated)
     expected = [wasserstein_distance(generated[there], human, drawn[there], drawn) for drawn in weights]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

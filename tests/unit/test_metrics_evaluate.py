@@ -56,7 +56,7 @@ def test_humans_as_predictions_reach_every_ceiling(world):
     assert metrics.hcr_calibrated.overall_macro == pytest.approx(0.9, abs=0.04)
     assert metrics.hcr.by_bucket == metrics.hcr_of_human_rows.support_q10_q90.by_bucket
     assert metrics.tdm.overall_macro == pytest.approx(1)
-    assert metrics.human_ceiling.bng > 0
+    assert metrics.human_ceiling.values["bng"] > 0
 
 
 def test_intervals_hold_the_estimate_and_replicates_stand_beside(world, tmp_path):
