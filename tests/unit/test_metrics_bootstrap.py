@@ -6,11 +6,11 @@ from scipy.stats import wasserstein_distance
 
 from polyalign.metrics import tdm
 from polyalign.metrics.bootstrap import (
+    distance_replicates,
     distinct_replicates,
     draw_weights,
     interval,
     paired_difference,
-    distance_replicates,
     weighted_means,
 )
 from polyalign.metrics.diversity import NgramTable

@@ -7,6 +7,7 @@ from metrics_world import World, features_of, predict, write_features
 from polyalign.errors import PolyAlignError
 from polyalign.files import read_json, read_table, write_json, write_jsonl
 from polyalign.metrics.evaluate import evaluate
+from polyalign.metrics.evaluation import estimates_of
 from polyalign.metrics.groups import group_estimates
 from polyalign.metrics.report import read_report
 
@@ -202,3 +203,87 @@ def test_reading_what_is_no_report(tmp_path, world):
         write_json(tmp_path / "r.json", report | change)
         with pytest.raises(PolyAlignError, match=said):
             read_report(tmp_path / "r.json")
+
+
+def test_common_rows_are_those_that_every_file_answers(world, tmp_path):
+    rows = predict(world.records, 0.5)
+    write_jsonl(tmp_path / "other.jsonl", rows[30:])
+    write_jsonl(tmp_path / "third.jsonl", rows[:75])
+    report = world.evaluate(rows, common_with=[tmp_path / "other.jsonl", tmp_path / "third.jsonl"])
+    coverage = report.coverage
+    assert (coverage.records, coverage.rows_expected, coverage.answered) == (90, 45, 45)
+    assert [file.path for file in coverage.common_with] == ["other.jsonl", "third.jsonl"]
+    # The others, evaluated on the rows they have in common, get the same rows and the same draws.
+    again = world.evaluate(rows[30:], "again", common_with=[tmp_path / "third.jsonl"])
+    assert again.coverage.source_index_digest == coverage.source_index_digest
+    assert again.intervals.draws_digest == report.intervals.draws_digest
+    assert again.metrics.utility == report.metrics.utility
+    write_jsonl(tmp_path / "rest.jsonl", rows[75:])
+    with pytest.raises(PolyAlignError, match=r"rest.jsonl: no row is answered"):
+        world.evaluate(rows[:75], common_with=[tmp_path / "rest.jsonl"])
+
+
+def test_every_metric_has_a_ceiling_or_says_why_not(world):
+    report = world.evaluate(predict(world.records, 0.5))
+    ceiling = report.metrics.human_ceiling
+    assert set(ceiling.values) >= set(estimates_of(report.metrics.model_dump(by_alias=True))) - {
+        "mean_tokens"
+    }
+    for name, value in ceiling.values.items():
+        assert (value is None) == (name in ceiling.reasons), name
+    # The same words at random everywhere: halves are alike, and far more so than predictions of other lengths.
+    assert ceiling.values["bng"] < report.metrics.bng.overall_macro
+    assert ceiling.values["hcr_calibrated"] > 0.5
+    assert ceiling.values["tdm"] > 0.5
+    assert ceiling.values["qa_f1"] is None
+    assert "two human answers" in ceiling.reasons["qa_f1"]
+
+
+def test_prompts_with_two_human_answers_give_a_ceiling_of_utility(tmp_path):
+    world = World(tmp_path)
+    for one, other in zip(world.records[::3], world.records[1::3], strict=True):
+        for name in ("question", "context", "dialogue_history"):
+            other[name] = one[name]
+        other["human_answer"] = one["human_answer"] + " more"
+    write_jsonl(world.records_file, world.records)
+    rows = predict(world.records, 0.5)
+    path, _ = world.predictions(rows)
+    ceiling = evaluate(world.records_file, path, settings={"bootstrap": 0}).metrics.human_ceiling
+    assert ceiling.prompts == 30
+    assert 0.5 < ceiling.values["qa_f1"] < 1
+    assert ceiling.values["raw_em"] == 0
+    assert "no features" in ceiling.reasons["bng"]
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "!!!", "的"])
+def test_predictions_without_a_word_are_evaluated(tmp_path, text):
+    world = World(tmp_path)
+    rows = [row | {"prediction": text} for row in predict(world.records, 0.5)]
+    report = world.evaluate(rows)
+    assert report.coverage.empty_predictions == (0 if text.strip() else 90)
+    assert report.metrics.utility.overall.qa_f1 == 0
+    assert report.metrics.bng.overall_macro > 0
+    assert report.metrics.diversity.overall.generated.self_bleu_4 <= 1
+
+
+def test_one_bucket_and_one_row_are_evaluated(tmp_path):
+    world = World(tmp_path / "one", rows=3)
+    report = world.evaluate(predict(world.records, 0.5)[:1])
+    assert report.coverage.answered == 1
+    assert report.metrics.human_ceiling.values["distinct_1"] is None
+    world = World(tmp_path / "bucket", rows=60, multi=False)
+    rows = [row for row in predict(world.records, 0.5) if row["source_index"] % 2]
+    report = world.evaluate(rows)
+    assert len(report.metrics.bng.by_bucket) == 1
+    assert report.metrics.nuf.core.frontier_auc is None
+    assert report.metrics.nuf.core.reason == "fewer than two buckets have every component"
+    assert report.metrics.nuf.overall.hypervolume > 0
+    assert "nuf" in report.intervals.metrics
+
+
+def test_composite_metrics_have_intervals_around_their_value(world):
+    report = world.evaluate(predict(world.records, 0.5), settings={"bootstrap": 200})
+    for name in ("nuf", "aggregate", "self_bleu_4", "inside_rate"):
+        found = report.intervals.metrics[name]
+        assert found.low < found.estimate < found.high, name
+        assert found.high - found.low < 0.5, name
