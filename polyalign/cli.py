@@ -99,13 +99,27 @@ def views(
     ],
     out: Folder,
     language: Annotated[Language, typer.Option(help="Language of the views.")],
+    include_validation2: Annotated[
+        bool, typer.Option("--include-validation2", help="Export ELI5's auxiliary split, too.")
+    ] = False,
 ) -> None:
     """Write the published JSONL and LLaMA-Factory's files, Bucket-SFT weights included."""
     from polyalign.views import export_tree_views
 
-    details = export_tree_views(source, out, language.value)
+    details = export_tree_views(source, out, language.value, include_validation2=include_validation2)
     counts = ", ".join(f"{split} {value['records']:,}" for split, value in details["splits"].items())
     _say(f"{counts} -> {out}")
+
+
+@app.command("check-views")
+def check_views_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with dataset_info.json.")],
+) -> None:
+    """Check every item that a dataset_info.json registers against LLaMA-Factory's documented layout."""
+    from polyalign.llamafactory import check_views
+
+    for name, items in check_views(folder).items():
+        _say(f"{name}: {items:,} items")
 
 
 @app.command()

@@ -67,6 +67,9 @@ class Data(Settings):
         "neutral", description="how answer tokens are counted for length bins"
     )
     published_quirks: bool = Field(False, description="reproduce known bugs of the published formatters")
+    include_validation2: bool = Field(
+        False, description="merge and export ELI5's auxiliary split as well, apart from val and test"
+    )
 
 
 class LmFeatures(Settings):

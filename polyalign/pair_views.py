@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, dump_json, write_json
 from polyalign.hdpo_weights import DECIMALS
+from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.progress import track
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.records import BATCH_ROWS, read_record_batches
@@ -32,6 +33,8 @@ _SCORE_FIELDS = (
     "lang_weight",
 )
 VIEWS = ("dpo", "hdpo")
+CHECKED_ITEMS = 1000
+"""Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
 
 def dpo_item(record: Mapping[str, Any], pair: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +131,8 @@ def export_pair_views(
             for handle in (dpo, hdpo):
                 handle.write("\n]\n" if count else "[]\n")
         counts[split] = count
-        for view in VIEWS:
+        for view in VIEWS if count else ():
             entries[f"{view}_{prefix}_{split}"] = dataset_info_entry(view, split, has_history=has_history)
-    write_json(target / "dataset_info.json", entries)
+    write_json(target / INFO_FILE, entries)
+    check_views(target, CHECKED_ITEMS)
     return {"items": counts, "entries": sorted(entries)}

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from polyalign.buckets import bucket_weights
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, open_text, write_json
+from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.record_columns import history_rows
 from polyalign.record_trees import record_files
@@ -23,6 +24,8 @@ from polyalign.splits import merge_splits
 
 WEIGHT_DECIMALS = 8
 """Decimals of a written bucket weight, as published."""
+CHECKED_ITEMS = 1000
+"""Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
 _TEXT_FIELDS = tuple(name for name in RECORD_SCHEMA.names if name not in ("dialogue_history", "meta"))
 _PROFILE_FIELDS = ("bucket_id", "style_bucket", "length_bin", "family", "track")
@@ -66,11 +69,19 @@ def export_views(splits: Mapping[str, StrPath], out_dir: StrPath, language: str)
         splits: {merged split: Parquet file of records}.
 
     Returns:
-        {split: {records, buckets}}.
+        splits {split: {records, buckets}} and data_sets, the names that dataset_info.json gives them.
+
+    Raises:
+        BadInputs: the first items are not as LLaMA-Factory documents them.
     """
-    details = {split: _export_split(source, view_paths(out_dir, split)) for split, source in splits.items()}
-    write_json(Path(out_dir) / "dataset_info.json", dataset_info(list(splits), language))
-    return {"splits": details}
+    details, with_history = {}, {}
+    for split, source in splits.items():
+        details[split], has_history = _export_split(source, view_paths(out_dir, split))
+        if details[split]["records"]:
+            with_history[split] = has_history
+    write_json(Path(out_dir) / INFO_FILE, dataset_info(with_history, language))
+    checked = check_views(out_dir, CHECKED_ITEMS)
+    return {"splits": details, "data_sets": list(checked)}
 
 
 def export_tree_views(
@@ -96,14 +107,15 @@ def export_tree_views(
         return {**details, **export_views(merged, out_dir, language)}
 
 
-def _export_split(source: StrPath, paths: Mapping[str, Path]) -> dict[str, int]:
-    """Write the three views of one split side by side; returns its records and buckets."""
+def _export_split(source: StrPath, paths: Mapping[str, Path]) -> tuple[dict[str, int], bool]:
+    """Write the three views of one split side by side; returns its counts and whether any item has a history."""
     buckets = [
         bucket
         for batch in read_record_batches(source, ["bucket_id"])
         for bucket in batch.column("bucket_id").to_pylist()
     ]
     weights = bucket_weights(buckets)
+    has_history = False
 
     @cache
     def profile(quoted: tuple[str, ...]) -> str:
@@ -122,6 +134,7 @@ def _export_split(source: StrPath, paths: Mapping[str, Path]) -> dict[str, int]:
             handles["current"].writelines(_record_lines(quoted, histories, batch.column("meta").to_pylist()))
             alpaca = [_ALPACA % item for item in _zipped(quoted, _ALPACA_FIELDS)]
             pairs = list(map(_pairs_field, histories, batch.column("question").to_pylist()))
+            has_history = has_history or any(pairs)
             profiles = [profile(item) for item in _zipped(quoted, _PROFILE_FIELDS)]
             arrays["llamafactory"].extend([f"{{{a}{h}}}" for a, h in zip(alpaca, pairs, strict=True)])
             arrays["dist_sft"].extend(
@@ -129,7 +142,7 @@ def _export_split(source: StrPath, paths: Mapping[str, Path]) -> dict[str, int]:
             )
         for array in arrays.values():
             array.close()
-    return {"records": len(buckets), "buckets": len(weights)}
+    return {"records": len(buckets), "buckets": len(weights)}, has_history
 
 
 def _zipped(columns: Mapping[str, list[str]], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -177,11 +190,18 @@ def _profile_fields(labels: Mapping[str, str], weight: float) -> str:
     )
 
 
-def dataset_info(splits: Sequence[str], language: str) -> dict[str, Any]:
-    """The registration of the views with LLaMA-Factory, to be used with `dataset_dir` set to their folder."""
-    columns = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
+def dataset_info(with_history: Mapping[str, bool], language: str) -> dict[str, Any]:
+    """The registration of the views with LLaMA-Factory, to be used with `dataset_dir` set to their folder.
+
+    Args:
+        with_history: {split that has records: whether any of its items has a history}. LLaMA-Factory reads no
+            empty file, and looks every column that is named up in the table.
+    """
     entries: dict[str, Any] = {}
-    for split in splits:
+    for split, has_history in with_history.items():
+        columns = {"prompt": "instruction", "query": "input", "response": "output"}
+        if has_history:
+            columns["history"] = "history"
         entries[f"polyalign_{language}_sft_{split}"] = {
             "file_name": f"llamafactory/{split}.json",
             "formatting": "alpaca",

@@ -40,6 +40,10 @@ CFG = or_exit(load_config, config, CONFIG_FILES)
 or_exit(check_targets, sys.argv[1:], CFG)
 
 
+# What is merged and exported beside train, val and test; nothing trains or is evaluated on it.
+EXTRA_SPLITS = ["validation2"] if CFG.data.include_validation2 else []
+
+
 wildcard_constraints:
     lang="|".join(CFG.corpora),
     method="|".join(METHODS),

@@ -182,6 +182,7 @@ rule merge_splits:
         train="results/splits/{lang}/train.parquet",
         val="results/splits/{lang}/val.parquet",
         test="results/splits/{lang}/test.parquet",
+        extra=expand("results/splits/{{lang}}/{split}.parquet", split=EXTRA_SPLITS),
         manifest="results/splits/{lang}/manifest.json",
     log:
         "logs/merge_splits/{lang}.log",
@@ -204,10 +205,17 @@ rule export_views:
         train=rules.merge_splits.output.train,
         val=rules.merge_splits.output.val,
         test=rules.merge_splits.output.test,
+        extra=rules.merge_splits.output.extra,
     output:
-        current=expand("results/views/{{lang}}/current/{split}.jsonl", split=VIEW_SPLITS),
-        llamafactory=expand("results/views/{{lang}}/llamafactory/{split}.json", split=VIEW_SPLITS),
-        dist_sft=expand("results/views/{{lang}}/dist_sft_{split}.json", split=VIEW_SPLITS),
+        current=expand(
+            "results/views/{{lang}}/current/{split}.jsonl", split=[*VIEW_SPLITS, *EXTRA_SPLITS]
+        ),
+        llamafactory=expand(
+            "results/views/{{lang}}/llamafactory/{split}.json", split=[*VIEW_SPLITS, *EXTRA_SPLITS]
+        ),
+        dist_sft=expand(
+            "results/views/{{lang}}/dist_sft_{split}.json", split=[*VIEW_SPLITS, *EXTRA_SPLITS]
+        ),
         dataset_info="results/views/{lang}/dataset_info.json",
         manifest="results/views/{lang}/manifest.json",
     log:

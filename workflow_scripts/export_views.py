@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from polyalign.job import run_job
-from polyalign.records import VIEW_SPLITS
 from polyalign.views import export_views
 
 
 def main(job):
-    splits = {split: job.input[split] for split in VIEW_SPLITS}
+    splits = {Path(file).stem: file for file in job.input}
     return export_views(splits, Path(job.output.dataset_info).parent, job.wildcards.lang)
 
 

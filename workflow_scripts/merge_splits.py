@@ -1,13 +1,14 @@
 """Merge deduplicated corpora into the train, val and test splits of one language."""
 
+from pathlib import Path
+
 from polyalign.job import run_job
 from polyalign.record_trees import group_by_corpus
-from polyalign.records import VIEW_SPLITS
 from polyalign.splits import merge_splits
 
 
 def main(job):
-    outputs = {split: job.output[split] for split in VIEW_SPLITS}
+    outputs = {Path(file).stem: file for file in job.output if Path(file).suffix == ".parquet"}
     return merge_splits(group_by_corpus(job.input.records), outputs, job.wildcards.lang)
 
 

@@ -83,7 +83,7 @@ def test_history_without_pairs_is_left_out(tmp_path: Path) -> None:
 def test_dataset_info_names_files_that_exist(tmp_path: Path) -> None:
     export_views({"val": write(tmp_path / "t.parquet", [record("0")])}, tmp_path, "en")
     info = read_json(tmp_path / "dataset_info.json")
-    assert info == dataset_info(["val"], "en")
+    assert info == dataset_info({"val": False}, "en")
     assert set(info) == {"polyalign_en_sft_val", "polyalign_en_dist_sft_val"}
     for entry in info.values():
         items = read_json(tmp_path / entry["file_name"])

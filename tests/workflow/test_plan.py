@@ -69,6 +69,15 @@ def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_auxiliary_split_is_made_where_it_is_asked_for(snakemake, tmp_path, wanted):
+    options = ["--config", f"data={{include_validation2: {str(wanted).lower()}}}"]
+    done = snakemake("-n", "--directory", tmp_path, *options, "--", "views")
+    assert done.returncode == 0, done.stderr
+    for name in ("splits/en/validation2.parquet", "views/en/current/validation2.jsonl"):
+        assert (f"results/{name}" in done.stdout) == wanted
+
+
 def test_a_bare_profile_name_finds_the_slurm_profile(snakemake, root, tmp_path):
     """`--profile slurm` is looked up in the working directory, hence the link at the root."""
     assert (root / "slurm" / "config.yaml").is_file()

@@ -33,6 +33,7 @@ STAGES = (
         "splits",
         "views",
         "hub",
+        "llamafactory",
         "tiny_model",
     },
     {"features"},
