@@ -1,4 +1,5 @@
 # make demo   the whole method, tiny, on CPU: from raw corpora to tables
+# make report results/report.html of the demo: its tables, figures and curves in one page
 # make test   every fast test
 # make bench  speed and memory of every stage, beside the published implementation
 # make lint   formatting and static checks
@@ -6,11 +7,12 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+PROFILE ?= profiles/demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format lock clean
+.PHONY: help demo report test bench lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -27,7 +29,12 @@ $(READY): requirements/cpu.txt pyproject.toml
 
 demo: $(READY) ## the whole method, tiny, on CPU
 	$(BIN)/snakemake --profile profiles/demo tables views
+	@$(MAKE) --no-print-directory report
 	@$(BIN)/python -m polyalign where runs/demo
+
+# `snakemake --report` looks at a finished run, so no rule of that run can make it.
+report: $(READY) ## results/report.html of a finished run, the demo's by default: make report PROFILE=slurm
+	@$(BIN)/snakemake --profile $(PROFILE) --report results/report.html --quiet all -- tables
 
 test: $(READY) ## every fast test
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -11,6 +11,9 @@ min_version("9.20")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+report: "resources/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"

@@ -253,10 +253,10 @@ def tables(
     ],
     out: Folder,
 ) -> None:
-    """Build the table of methods, a table a language, from reports of comparable cells."""
-    from polyalign.tables import build_tables
+    """Build tables and figures of the methods, a set a language, from reports of comparable cells."""
+    from polyalign.tables.build import build_all
 
-    for details in build_tables(metrics, out):
+    for details in build_all(metrics, out):
         _say(f"{details['language']}: {len(details['cells'])} cells -> {out}")
 
 

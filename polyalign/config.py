@@ -203,6 +203,15 @@ GUESSED_HOURS = {
 }
 
 
+class Tables(Settings):
+    """Tables and figures."""
+
+    compare: dict[str, str] = Field(
+        {},
+        description="other runs for the ablation tables: {label: working directory, from the checkout}",
+    )
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -226,6 +235,7 @@ class Config(Settings):
         GUESSED_HOURS,
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
     )
+    tables: Tables = Field(Tables(), description="tables and figures")
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":

@@ -6,8 +6,11 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 
 _PLACES = (
-    ("results/tables/main_*.html", "the table of methods, for reading"),
-    ("results/tables/main_*.pdf", "its figure"),
+    ("results/report.html", "everything below in one page, for a browser"),
+    ("results/tables/main_*.html", "methods side by side, with intervals and tests"),
+    ("results/tables/buckets_*.html", "the same by bucket; datasets_*.html by dataset"),
+    ("results/tables/ablation_*.html", "published against corrected definitions"),
+    ("results/tables/published_*.html", "the paper's figures, and what is known about each"),
     ("results/metrics/*_hdpo_*.json", "the report behind a row"),
     ("results/predictions/*_hdpo_*/test.jsonl", "what the model answered"),
     ("results/checkpoints/*_hdpo_*/loss_curve.png", "how it was trained"),

@@ -7,6 +7,7 @@ from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_confi
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.files import sha256_file
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
 from polyalign.sources import get_entry, mirror_files
@@ -63,6 +64,11 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def file_digest(path):
+    """Digest of a file of the checkout that a rule reads; as an input its time stamp would make fresh clones stale."""
+    return sha256_file(ROOT / path)
+
+
 def resolved_recipe(method, model):
     """The recipe of a method for a model, overrides applied, as plain values."""
     resolve = resolve_critic_recipe if method == "critic" else resolve_recipe
@@ -106,6 +112,22 @@ def grid_metrics(languages=None):
         model=CFG.grid.models,
         method=CFG.grid.methods,
     )
+
+
+def compared_reports(wildcards):
+    """{label: reports of the grid's cells} of the other runs that the ablation table takes in."""
+    found = {}
+    for label, folder in CFG.tables.compare.items():
+        there = os.path.relpath(ROOT / folder)
+        cells = [Path(there, report) for report in grid_metrics([wildcards.lang])]
+        found[label] = [str(report) for report in cells if report.is_file()]
+    return found
+
+
+def compared_files(wildcards):
+    """The reports of `compared_reports` and their replicates, as one list."""
+    reports = [report for found in compared_reports(wildcards).values() for report in found]
+    return reports + [report.replace(".json", "_bootstrap.parquet") for report in reports]
 
 
 def base_model_of(lang, model):

@@ -1,7 +1,7 @@
 # Tables and figures of the methods of a language, from the reports of its cells.
 
 
-rule build_main_table:
+rule build_tables:
     input:
         reports=expand(
             "results/metrics/{{lang}}_{method}_{model}.json",
@@ -13,18 +13,76 @@ rule build_main_table:
             model=CFG.grid.models,
             method=CFG.grid.methods,
         ),
+        compared=compared_files,
     output:
-        md="results/tables/main_{lang}.md",
-        html="results/tables/main_{lang}.html",
-        tex="results/tables/main_{lang}.tex",
-        csv="results/tables/main_{lang}.csv",
-        png="results/tables/main_{lang}.png",
-        pdf="results/tables/main_{lang}.pdf",
-        manifest="results/tables/main_{lang}.manifest.json",
+        main=report(
+            "results/tables/main_{lang}.html",
+            caption="../resources/captions/main.rst",
+            category="Tables",
+            labels={"table": "All methods", "language": "{lang}"},
+        ),
+        datasets=report(
+            "results/tables/datasets_{lang}.html",
+            caption="../resources/captions/datasets.rst",
+            category="Tables",
+            labels={"table": "By dataset", "language": "{lang}"},
+        ),
+        buckets=report(
+            "results/tables/buckets_{lang}.html",
+            caption="../resources/captions/buckets.rst",
+            category="Tables",
+            labels={"table": "By bucket", "language": "{lang}"},
+        ),
+        ablation=report(
+            "results/tables/ablation_{lang}.html",
+            caption="../resources/captions/ablation.rst",
+            category="Tables",
+            labels={"table": "Published against corrected", "language": "{lang}"},
+        ),
+        published=report(
+            "results/tables/published_{lang}.html",
+            caption="../resources/captions/published.rst",
+            category="Tables",
+            labels={"table": "Published figures", "language": "{lang}"},
+        ),
+        methods_figure=report(
+            "results/tables/main_{lang}.png",
+            caption="../resources/captions/main.rst",
+            category="Figures",
+            labels={"figure": "All methods", "language": "{lang}"},
+        ),
+        frontier_figure=report(
+            "results/tables/frontier_{lang}.png",
+            caption="../resources/captions/frontier.rst",
+            category="Figures",
+            labels={"figure": "Utility against naturalness", "language": "{lang}"},
+        ),
+        buckets_figure=report(
+            "results/tables/buckets_{lang}.png",
+            caption="../resources/captions/buckets.rst",
+            category="Figures",
+            labels={"figure": "By bucket", "language": "{lang}"},
+        ),
+        contributions_figure=report(
+            "results/tables/contributions_{lang}.png",
+            caption="../resources/captions/contributions.rst",
+            category="Figures",
+            labels={"figure": "What BNG is made of", "language": "{lang}"},
+        ),
+        vector_figures=expand(
+            "results/tables/{figure}_{{lang}}.pdf",
+            figure=["main", "frontier", "buckets", "contributions"],
+        ),
+        texts=expand(
+            "results/tables/{page}_{{lang}}.{kind}",
+            page=["main", "datasets", "buckets", "published", "ablation"],
+            kind=["md", "tex", "csv"],
+        ),
+        manifest="results/tables/{lang}.manifest.json",
     log:
-        "logs/build_main_table/{lang}.log",
+        "logs/build_tables/{lang}.log",
     benchmark:
-        "benchmarks/build_main_table/{lang}.tsv"
+        "benchmarks/build_tables/{lang}.tsv"
     conda:
         "../envs/eval.yaml"
     threads: 1
@@ -33,6 +91,8 @@ rule build_main_table:
         runtime=growing(30),
     params:
         models=CFG.grid.models,
-        code=code_digest("build_main_table"),
+        compared=compared_reports,
+        published=file_digest("resources/published/metrics.csv"),
+        code=code_digest("build_tables"),
     script:
-        "../workflow_scripts/build_main_table.py"
+        "../workflow_scripts/build_tables.py"

@@ -13,7 +13,12 @@ rule train_sft:
         tokenizer="results/checkpoints/{lang}_sft_{model}/tokenizer.json",
         chat_template="results/checkpoints/{lang}_sft_{model}/chat_template.jinja",
         training_log="results/checkpoints/{lang}_sft_{model}/training_log.csv",
-        loss_curve="results/checkpoints/{lang}_sft_{model}/loss_curve.png",
+        loss_curve=report(
+            "results/checkpoints/{lang}_sft_{model}/loss_curve.png",
+            caption="../resources/captions/loss_curve.rst",
+            category="Training",
+            labels={"method": "SFT", "language": "{lang}", "model": "{model}"},
+        ),
         manifest="results/checkpoints/{lang}_sft_{model}/manifest.json",
     log:
         "logs/train_sft/{lang}_{model}.log",
@@ -46,7 +51,12 @@ rule train_bucketsft:
         tokenizer="results/checkpoints/{lang}_bucketsft_{model}/tokenizer.json",
         chat_template="results/checkpoints/{lang}_bucketsft_{model}/chat_template.jinja",
         training_log="results/checkpoints/{lang}_bucketsft_{model}/training_log.csv",
-        loss_curve="results/checkpoints/{lang}_bucketsft_{model}/loss_curve.png",
+        loss_curve=report(
+            "results/checkpoints/{lang}_bucketsft_{model}/loss_curve.png",
+            caption="../resources/captions/loss_curve.rst",
+            category="Training",
+            labels={"method": "Bucket-SFT", "language": "{lang}", "model": "{model}"},
+        ),
         manifest="results/checkpoints/{lang}_bucketsft_{model}/manifest.json",
     log:
         "logs/train_bucketsft/{lang}_{model}.log",
@@ -81,7 +91,12 @@ rule train_dpo:
         tokenizer="results/checkpoints/{lang}_dpo_{model}/tokenizer.json",
         chat_template="results/checkpoints/{lang}_dpo_{model}/chat_template.jinja",
         training_log="results/checkpoints/{lang}_dpo_{model}/training_log.csv",
-        loss_curve="results/checkpoints/{lang}_dpo_{model}/loss_curve.png",
+        loss_curve=report(
+            "results/checkpoints/{lang}_dpo_{model}/loss_curve.png",
+            caption="../resources/captions/loss_curve.rst",
+            category="Training",
+            labels={"method": "DPO", "language": "{lang}", "model": "{model}"},
+        ),
         manifest="results/checkpoints/{lang}_dpo_{model}/manifest.json",
     log:
         "logs/train_dpo/{lang}_{model}.log",
@@ -117,7 +132,12 @@ rule train_hdpo:
         tokenizer="results/checkpoints/{lang}_hdpo_{model}/tokenizer.json",
         chat_template="results/checkpoints/{lang}_hdpo_{model}/chat_template.jinja",
         training_log="results/checkpoints/{lang}_hdpo_{model}/training_log.csv",
-        loss_curve="results/checkpoints/{lang}_hdpo_{model}/loss_curve.png",
+        loss_curve=report(
+            "results/checkpoints/{lang}_hdpo_{model}/loss_curve.png",
+            caption="../resources/captions/loss_curve.rst",
+            category="Training",
+            labels={"method": "HDPO", "language": "{lang}", "model": "{model}"},
+        ),
         manifest="results/checkpoints/{lang}_hdpo_{model}/manifest.json",
     log:
         "logs/train_hdpo/{lang}_{model}.log",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.stats import norm
 
 from polyalign.metrics.diversity import NgramTable
 
@@ -259,7 +260,7 @@ def interval(
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference `a - b`: estimate, interval and two-sided bootstrap p-value."""
+    """A paired difference `a - b`: estimate, interval and two-sided p-value."""
 
     estimate: float
     low: float
@@ -278,7 +279,8 @@ def paired_difference(
     """Difference of two cells from replicates (B,) drawn together; None without finite ones.
 
     The replicates of the difference are recentred on the estimate, which takes out the shift that resampling gives to
-    both cells alike.
+    both cells alike. The p-value counts the replicates beyond zero; where there are none, their normal
+    tail goes on below what their number can resolve, so that a correction for many tests has something to work on.
     """
     both = np.isfinite(a) & np.isfinite(b)
     if not both.any():
@@ -288,6 +290,22 @@ def paired_difference(
     draws = draws - draws.mean() + estimate
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
-    # One is added to each count, so that no finite number of replicates gives a p-value of zero.
-    below, above = ((draws <= 0).sum() + 1) / (len(draws) + 1), ((draws >= 0).sum() + 1) / (len(draws) + 1)
-    return Difference(estimate, float(low), float(high), float(min(1.0, 2 * min(below, above))))
+    # One is added to each count, so that no finite number of replicates gives a p-value of zero by itself.
+    fewest = min((draws <= 0).sum(), (draws >= 0).sum())
+    p_value = min(1.0, 2 * (fewest + 1) / (len(draws) + 1))
+    if not fewest and draws.std() > 0:
+        p_value = min(p_value, 2 * norm.sf(abs(estimate) / draws.std(ddof=1)))
+    return Difference(estimate, float(low), float(high), float(p_value))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several (Holm): the chance of any false rejection stays below the level.
+
+    The k-th smallest of n is multiplied by n - k + 1, and none becomes smaller than one before it; at most 1.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return corrected.tolist()

@@ -146,7 +146,13 @@ class Evaluation:
                 mauve["global"],
                 nuf["overall"]["hypervolume"],
             ),
-            "mean_tokens": {side: float(lengths.mean()) for side, lengths in self.lengths.items()},
+            "mean_tokens": {
+                **{side: float(lengths.mean()) for side, lengths in self.lengths.items()},
+                "by_bucket": [
+                    {"bucket_id": name, **{side: float(n[chosen].mean()) for side, n in self.lengths.items()}}
+                    for name, chosen in self._groups(self.buckets)
+                ],
+            },
             "human_ceiling": vars(ceiling),
         }
 

@@ -19,6 +19,7 @@ _BUCKET_VALUES = (
     ("hcr_calibrated", "hcr_calibrated", "hcr"),
     ("mauve", "mauve", "c_mauve"),
     ("tdm", "tdm", "tdm"),
+    ("mean_tokens", "mean_tokens", "generated"),
 )
 """(metric, part of the report that lists it by bucket, its key there)."""
 

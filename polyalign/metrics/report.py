@@ -287,11 +287,18 @@ class Aggregate(Part):
     reason: str | None
 
 
+class BucketLengths(Part):
+    bucket_id: str
+    human: float
+    generated: float
+
+
 class Lengths(Part):
     """Mean answer lengths: tokens of the record rule, human and generated, over the answered rows."""
 
     human: float
     generated: float
+    by_bucket: list[BucketLengths] = []
 
 
 class Ceiling(Part):

@@ -130,7 +130,7 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
         jobs = planned_jobs(demo.outcome("-n"))
     finally:
         undo()
-    assert jobs == {"evaluate_predictions": 10, "build_main_table": 2}
+    assert jobs == {"evaluate_predictions": 10, "build_tables": 2}
 
 
 def test_a_comment_reruns_nothing(demo):
@@ -204,12 +204,25 @@ def test_the_table_has_every_method_with_intervals(demo):
     for lang in ("en", "zh"):
         with open(demo.runs / f"results/tables/main_{lang}.csv", newline="") as handle:
             rows = list(csv.DictReader(handle))
+        rows = [row for row in rows if row["table"] == "methods"]
         assert tuple(dict.fromkeys(row["method"] for row in rows if row["method"] != "human")) == METHODS
         f1 = [row for row in rows if row["metric"] == "qa_f1" and row["method"] in METHODS]
         assert len(f1) == len(METHODS)
         assert all(float(row["low"]) <= float(row["estimate"]) <= float(row["high"]) for row in f1)
         for suffix in ("md", "html", "tex", "pdf", "png"):
             assert (demo.runs / f"results/tables/main_{lang}.{suffix}").stat().st_size > 0
+
+
+def test_the_report_holds_every_table_figure_and_curve_and_loads_nothing(demo):
+    demo.outcome("--report", "results/report.html", targets=["tables"])
+    report = (demo.runs / "results/report.html").read_text()
+    for page in ("main", "datasets", "buckets", "ablation", "published"):
+        assert f"results/tables/{page}_zh.html" in report
+    for figure in ("main", "frontier", "buckets", "contributions"):
+        assert f"results/tables/{figure}_en.png" in report
+    assert "results/checkpoints/en_hdpo_tiny/loss_curve.png" in report
+    assert "Every metric of every method, with 95% bootstrap intervals" in report
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", report)
 
 
 def status_of(demo, *configfiles: Path) -> dict[str, dict]:

@@ -9,6 +9,7 @@ from polyalign.metrics.bootstrap import (
     distance_replicates,
     distinct_replicates,
     draw_weights,
+    holm,
     interval,
     paired_difference,
     weighted_means,
@@ -97,3 +98,25 @@ def test_a_paired_test_sees_a_small_steady_gain_and_rarely_sees_none():
     assert found.beyond_noise
     assert found.p_value < 0.01
     assert found.estimate == pytest.approx(0.02)
+
+
+def test_p_values_go_on_where_replicates_run_out():
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 1, 200)
+    near, far = (paired_difference(gain + noise, np.zeros(200), gain, 0.0).p_value for gain in (1.0, 6.0))
+    assert 0.2 < near < 0.5
+    assert 0 < far < 1e-6 < 1 / 200
+    assert paired_difference(np.zeros(200), np.zeros(200), 0.0, 0.0).p_value == 1
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_their_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_rarely_rejects_anything_where_nothing_differs():
+    p_values = np.random.default_rng(11).uniform(size=(2000, 20))
+    families = np.mean([min(holm(row)) < 0.05 for row in p_values])
+    assert 0.03 < families < 0.065
+    assert np.mean((p_values < 0.05).any(axis=1)) > 0.5

@@ -1,0 +1,117 @@
+"""Utility and naturalness of every method with their intervals, a panel a metric."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from polyalign.files import StrPath
+from polyalign.plots.style import SOFT, colour, new_figure, plain, save, settings
+from polyalign.tables.model import Column, Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PANELS = ("qa_f1", "char_f1", "bng", "bng_robust", "hcr_calibrated")
+_KEY = "Dots and bars: estimates and intervals.   Black ring: best by more than noise.   Dashed: the human answers."
+_ROW_HEIGHT, _GAP = 0.3, 0.9
+_WIDE = 4.0
+"""A panel turns to a log axis when its largest value is this many times the median."""
+
+
+def _panel_columns(table: Table) -> list[Column]:
+    keys = [key for key in _PANELS if any(column.key == key for column in table.columns)]
+    if "char_f1" in keys:
+        keys.remove("qa_f1")
+    return [column for key in keys for column in table.columns if column.key == key]
+
+
+def _heights(rows: Sequence[Row]) -> list[float]:
+    """Vertical place of each row, with a gap before each further model."""
+    places, place = [], 0.0
+    for position, row in enumerate(rows):
+        if position:
+            place += 1.0 + (_GAP if rows[position - 1].model != row.model else 0.0)
+        places.append(place)
+    return places
+
+
+def _set_scale(axes: "Axes", column: Column, shown: Sequence[float]) -> None:
+    """From zero where smaller is better; logarithmic where one value dwarfs the others."""
+    known = sorted(shown)
+    if column.direction >= 0 or not known:
+        axes.margins(x=0.12)
+    elif known[0] > 0 and known[-1] > _WIDE * known[len(known) // 2]:
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(left=0)
+
+
+def _draw_panel(axes: "Axes", table: Table, rows: Sequence[Row], column: Column) -> None:
+    places = _heights(rows)
+    humans = {row.model: row.values[column.key].estimate for row in table.rows if row.method == "human"}
+    for place, row in zip(places, rows, strict=True):
+        value = row.values[column.key]
+        if value.estimate is None:
+            continue
+        if value.low is not None:
+            ends = [value.low, value.high]
+            axes.plot(
+                ends, [place, place], color=colour(row.method), lw=2.4, solid_capstyle="round", zorder=2
+            )
+        ring = (
+            {"markeredgecolor": "black", "markeredgewidth": 1.4}
+            if value.bold
+            else {"markeredgecolor": "white"}
+        )
+        axes.plot([value.estimate], [place], "o", ms=7, color=colour(row.method), zorder=3, **ring)
+    for model in table.models:
+        there = [place for place, row in zip(places, rows, strict=True) if row.model == model]
+        if humans.get(model) is not None and there:
+            ends = [min(there) - 0.5, max(there) + 0.5]
+            axes.plot([humans[model]] * 2, ends, ls=(0, (2, 2)), color="#444444", lw=1.1)
+    shown = [value for row in rows if (value := row.values[column.key].estimate) is not None]
+    _set_scale(axes, column, shown)
+    arrow = {1: "larger is better →", -1: "← smaller is better", 0: ""}[column.direction]
+    axes.set_title(column.header, fontsize=11, loc="left", fontweight="bold")
+    axes.set_xlabel(arrow, fontsize=9)
+    plain(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_methods(table: Table, title: str, png: StrPath, pdf: StrPath) -> bool:
+    """Draw F1, BNG, robust BNG and calibrated HCR of every method; the dashed line is what humans reach."""
+    rows = [row for row in table.rows if row.method != "human"]
+    columns, places = _panel_columns(table), _heights(rows)
+    height = 1.7 + _ROW_HEIGHT * (places[-1] + 1)
+    with settings():
+        figure = new_figure(2.0 + 2.6 * len(columns), height)
+        panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)
+        for axes, column in zip(panels[0], columns, strict=True):
+            _draw_panel(axes, table, rows, column)
+        first = panels[0][0]
+        first.set_yticks(places, [row.label for row in rows], fontsize=10, color="black")
+        first.set_ylim(places[-1] + 0.8, -1.1)
+        for model in table.models:
+            top = min(place for place, row in zip(places, rows, strict=True) if row.model == model)
+            first.annotate(
+                model,
+                (0, top - 0.75),
+                xycoords=("axes fraction", "data"),
+                xytext=(-6, 0),
+                textcoords="offset points",
+                fontsize=9,
+                color=SOFT,
+                style="italic",
+                annotation_clip=False,
+                ha="right",
+            )
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        figure.text(0.01, 0.012, _KEY, fontsize=8, color=SOFT)
+        figure.tight_layout(rect=(0, 0.28 / height, 1, 1))
+        save(figure, png, pdf)
+    return True

@@ -1,0 +1,88 @@
+"""What all figures share: colours and marks of the methods, plain axes, and files that do not change with the date."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from polyalign.files import StrPath, atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; marks differ too.
+COLOURS = {
+    "base": "#8a8a8a",
+    "cot": "#56B4E9",
+    "sft": "#0072B2",
+    "bucketsft": "#009E73",
+    "dpo": "#E69F00",
+    "hdpo": "#D55E00",
+}
+MARKS = {"base": "o", "cot": "P", "sft": "s", "bucketsft": "D", "dpo": "^", "hdpo": "v"}
+OTHER_COLOUR, OTHER_MARK = "#CC79A7", "X"
+INK, SOFT, LINE = "#1d2430", "#5b6675", "#e3e7ec"
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": "#9aa3af",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    # Text of a PDF stays text.
+    "pdf.fonttype": 42,
+}
+
+
+def colour(method: str) -> str:
+    """Colour of a method."""
+    return COLOURS.get(method, OTHER_COLOUR)
+
+
+def mark(method: str) -> str:
+    """Marker of a method."""
+    return MARKS.get(method, OTHER_MARK)
+
+
+def settings():
+    """Context in which a figure is made and saved."""
+    from matplotlib import rc_context
+
+    return rc_context(_SETTINGS)
+
+
+def new_figure(width: float, height: float, **options) -> "Figure":
+    """An empty figure of a size in inches, without the state of pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), **options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(axes: "Axes", *, grid: str = "both") -> None:
+    """No frame but a line below and at the left, a light grid behind."""
+    axes.grid(axis=grid, color=LINE, lw=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save(figure: "Figure", png: StrPath, pdf: StrPath) -> None:
+    """Write PNG and PDF without a date, so that the same numbers give the same files."""
+    # Embedding a font writes every step of it to the log.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=150, metadata=metadata)
+
+
+def draw_reason(title: str, reason: str, png: StrPath, pdf: StrPath) -> None:
+    """Write a figure that says why it shows nothing."""
+    with settings():
+        figure = new_figure(7, 1.4)
+        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
+        figure.text(0.02, 0.35, reason, color=SOFT)
+        save(figure, png, pdf)

@@ -1,0 +1,1 @@
+"""Tables of methods from evaluation reports, and the pages that hold them."""

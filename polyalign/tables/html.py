@@ -1,0 +1,102 @@
+"""A page of tables as one self-contained HTML file: style and figures inside, nothing loaded from elsewhere."""
+
+import base64
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+from polyalign.files import StrPath
+from polyalign.tables.formats import header, main_text, small_texts
+from polyalign.tables.model import Column, Page, Row, Table, Value
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --page: #fff; --line: #d7dce3; --soft: #647084; --head: #f4f6f9;
+  --good: #0b6e4f; --bad: #a3420a; --band: #f9fafc; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --page: #15181d; --line: #363c45; --soft: #98a2b3;
+  --head: #20252c; --good: #5fd3a5; --bad: #f0a878; --band: #1a1e24; } }
+* { box-sizing: border-box; }
+body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", sans-serif;
+  margin: 0 auto; max-width: 100rem; padding: 1.6rem 1.4rem 3rem; }
+h1 { font-size: 1.45rem; line-height: 1.25; margin: 0 0 .3rem; }
+h2 { font-size: 1.08rem; margin: 2.2rem 0 .6rem; }
+p { margin: .4rem 0; } p.lead { font-size: 1.02rem; max-width: 60rem; }
+.notes { border-top: 1px solid var(--line); margin-top: 2.4rem; padding-top: .6rem; }
+.note, .notes p { color: var(--soft); font-size: .88rem; margin: .3rem 0; max-width: 70rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 30rem; }
+th, td { padding: .38rem .65rem; text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { background: var(--head); border-bottom: 1px solid var(--line); border-top: 2px solid var(--ink);
+  font-size: .88rem; line-height: 1.3; max-width: 9.5rem; vertical-align: bottom; white-space: normal; }
+thead th small, td small { color: var(--soft); display: block; font-size: .78rem; font-weight: 400; line-height: 1.3; }
+th:first-child, td:first-child { background: var(--page); left: 0; position: sticky; text-align: left; }
+thead th:first-child { background: var(--head); }
+tbody tr:last-child td { border-bottom: 2px solid var(--ink); }
+tbody tr:nth-child(even) td { background: var(--band); }
+tr.model th { border-bottom: 1px solid var(--line); font-style: italic; padding-top: .8rem; text-align: left; }
+tr.human td, td.soft { color: var(--soft); } tr.human td { font-style: italic; }
+td b { font-weight: 700; } td.good, td.good small { color: var(--good); } td.bad, td.bad small { color: var(--bad); }
+figure { margin: 1.6rem 0 0; }
+figure img { background: #fff; border: 1px solid var(--line); border-radius: 4px; max-width: 100%; }
+"""
+
+
+def to_html(page: Page, figures: Mapping[str, StrPath] | None = None) -> str:
+    """The page; `figures` are PNG files by caption."""
+    escape = html.escape
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<title>{escape(page.title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{escape(page.title)}</h1>",
+        f"<p class='lead'>{escape(page.lead)}</p>" if page.lead else "",
+        *(_table(table) for table in page.tables),
+        *(_figure(caption, path) for caption, path in (figures or {}).items()),
+    ]
+    if page.notes:
+        notes = "".join(f"<p>{escape(note)}</p>" for note in page.notes)
+        parts.append(f"<footer class='notes'>{notes}</footer>")
+    return "\n".join(part for part in [*parts, "</body></html>"] if part) + "\n"
+
+
+def _table(table: Table) -> str:
+    escape = html.escape
+    heads = "".join(f"<th scope='col'>{_head(column)}</th>" for column in table.columns)
+    body = []
+    for model in table.models:
+        if len(table.models) > 1:
+            span = len(table.columns) + 1
+            body.append(f"<tr class='model'><th colspan='{span}' scope='rowgroup'>{escape(model)}</th></tr>")
+        body += [_row(row, table) for row in table.rows if row.model == model]
+    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
+    of_model = f" <small>({escape(table.models[0])})</small>" if len(table.models) == 1 else ""
+    return (
+        f"<h2>{escape(table.title)}</h2><div class='scroll'><table>"
+        f"<thead><tr><th scope='col'>{escape(table.stub)}{of_model}</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>{notes}"
+    )
+
+
+def _head(column: Column) -> str:
+    detail = f"<small>{html.escape(column.detail)}</small>" if column.detail else ""
+    return html.escape(header(column)) + detail
+
+
+def _row(row: Row, table: Table) -> str:
+    cells = "".join(_cell(row.values[column.key], column) for column in table.columns)
+    kind = " class='human'" if row.method == "human" else ""
+    return f"<tr{kind}><td>{html.escape(row.label)}</td>{cells}</tr>"
+
+
+def _cell(value: Value, column: Column) -> str:
+    text = html.escape(main_text(value, column))
+    text = f"<b>{text}</b>" if value.bold else text
+    small = "".join(f"<small>{html.escape(line)}</small>" for line in small_texts(value, column))
+    tone = value.tone or ("good" if value.bold else "")
+    return f"<td{f' class={tone!r}' if tone else ''}>{text}{small}</td>"
+
+
+def _figure(caption: str, path: StrPath) -> str:
+    image = base64.b64encode(Path(path).read_bytes()).decode()
+    said = html.escape(caption, quote=True)
+    source = f"data:image/png;base64,{image}"
+    return f"<figure><img alt='{said}' src='{source}'></figure>"

@@ -1,0 +1,64 @@
+"""What has to be said below every table: rows, scorer, intervals, tests, decoding, and answers cut short or empty."""
+
+from collections.abc import Sequence
+
+from polyalign.table_data import Entry
+
+
+def page_notes(entries: Sequence[Entry]) -> list[str]:
+    """Sentences that hold for every table made of these entries."""
+    return [
+        _rows(entries),
+        *_features(entries),
+        *_intervals(entries),
+        *_decoding(entries),
+    ]
+
+
+def _rows(entries: Sequence[Entry]) -> str:
+    report = entries[0].report
+    of_split = f" of the {report.split} split." if report.split else "."
+    return f"{report.coverage.answered:,} of {report.coverage.rows_expected:,} rows{of_split}"
+
+
+def _features(entries: Sequence[Entry]) -> list[str]:
+    features = entries[0].report.features
+    if features is None:
+        return []
+    scorers = {entry.report.features.scorer for entry in entries}
+    if scorers == {None}:
+        named = "without language-model features"
+    elif len(scorers) == 1:
+        named = f"scored by {scorers.pop()}"
+    else:
+        named = "each model scored by its own base model, so BNG and HCR compare within a model only"
+    return [f"Features: {features.feature_set} ({features.n_features}), {named}."]
+
+
+def _intervals(entries: Sequence[Entry]) -> list[str]:
+    intervals = entries[0].report.intervals
+    if not intervals.replicates:
+        return ["No intervals: the reports were made without bootstrap."]
+    drawn = f"{intervals.confidence:.0%} bootstrap intervals ({intervals.replicates:,} replicates by bucket)"
+    tested = f"p < {1 - intervals.confidence:.2g} in paired tests corrected for all tests of the table (Holm)"
+    notes = [
+        f"Brackets: {drawn}; a value without brackets was not resampled.",
+        f"Bold: better than every other method of the model, {tested}.",
+    ]
+    if not all(entry.replicates for entry in entries):
+        notes.append("Some reports come without replicates, so their rows were not tested.")
+    return notes
+
+
+def _decoding(entries: Sequence[Entry]) -> list[str]:
+    notes = []
+    decodings = {str(entry.report.decoding) for entry in entries if entry.report.decoding is not None}
+    if len(decodings) > 1:
+        notes.append("Rows were decoded differently: differences between them are not the method's alone.")
+    cut = [entry.report.coverage.length_share for entry in entries if entry.report.coverage.length_share]
+    if cut and max(cut) > 0.01:
+        notes.append(f"Up to {max(cut):.0%} of the answers of a row end at the length limit.")
+    empty = max(entry.report.coverage.empty_predictions / entry.report.coverage.answered for entry in entries)
+    if empty > 0.01:
+        notes.append(f"Up to {empty:.0%} of the answers of a row are empty.")
+    return notes
