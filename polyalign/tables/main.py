@@ -25,7 +25,9 @@ COLUMNS = (
 )
 CHARACTER_KEYS = ("char_f1", "char_rouge_l_f1")
 """Metrics that say more than their namesakes where words are not separated by spaces."""
-HUMAN_NOTE = "Human: one half of the human answers measured against the other; Distinct-2 and tokens are those of all of them."
+HUMAN_NOTE = (
+    "Human: one half of the human answers against the other; Distinct-2 and tokens are those of all of them."
+)
 
 
 def main_page(entries: Sequence[Entry], language: str) -> Page:
