@@ -87,8 +87,9 @@ def dedup(
 ) -> None:
     """Remove exact duplicates and group conflicts, evaluation splits first."""
     from polyalign.dedup import dedup_tree
+    from polyalign.throughput import usable_cores
 
-    counts = dedup_tree(source, out, report)["counts"]
+    counts = dedup_tree(source, out, report, usable_cores())["counts"]
     _say(f"{counts['original_total']:,} records, {counts['removed_total']:,} removed -> {out}, {report}")
 
 

@@ -1,36 +1,34 @@
 """Remove duplicates across corpora and splits, so that nothing evaluated was trained on.
 
-Definitions: docs/method.md, Deduplication. Two passes: `find_duplicates` reads every file once and keeps some
-100 bytes a record, its key, group and id; it says which rows go and why.
-`drop_duplicates` copies a corpus without them. `dedup_tree` does both for a folder of JSONL files.
+Definitions: docs/method.md, Deduplication. Two passes: `find_duplicates` reads every file once and says which rows
+go and why (the search itself is in `duplicate_search.py`); `drop_duplicates` copies a corpus without them.
+`dedup_tree` does both for a folder of JSONL files.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from polyalign.duplicate_search import (
+    GROUP_FIELDS,
+    PRIORITY,
+    Files,
+    Found,
+    claim_order,
+    processes_for,
+    search,
+)
 from polyalign.errors import BadInput
-from polyalign.example_keys import KEY_BYTES, keyed_batches
 from polyalign.files import StrPath, TableWriter, atomic_path, open_text, read_json, read_lines, write_json
 from polyalign.record_trees import record_files
 from polyalign.records import RECORD_SCHEMA, read_record_batches
+from polyalign.throughput import over_processes
 
-PRIORITY = ("test", "validation2", "dev", "train")
-"""Splits from the best protected to the least; any other split comes after them."""
-GROUP_FIELDS = {
-    "coqa": "conversation_id",
-    "dailydialog": "dialogue_id",
-    "multiwoz": "dialogue_id",
-    "oasst2_zh": "message_tree_id",
-}
-"""Corpora whose records form groups that must not be spread over splits, and the meta key of the group."""
 POLICY = {
     "exact_example_dedup": True,
     "group_aware_split_protection": True,
@@ -51,69 +49,14 @@ REMOVED_SCHEMA = pa.schema(
         ("kept_row", pa.int64()),
     ]
 )
-Files = Mapping[str, Mapping[str, StrPath]]
-"""{dataset: {split: file}}"""
-
-_GROUP_BYTES = 16
 
 
-@dataclass
-class _Scan:
-    """One file: its place in the order, and per row key, group and id."""
-
-    dataset: str
-    split: str
-    keys: np.ndarray  # S20, one a row
-    groups: np.ndarray  # S16, one a row, empty bytes where the row has no group
-    ids: pa.ChunkedArray
-
-
-def _group(meta: Any, field: str, dataset: str) -> bytes:
-    """Digest of the group of a record, or empty bytes where it has none."""
-    if isinstance(meta, str):
-        meta = json.loads(meta)
-    group = meta.get(field) if isinstance(meta, dict) else None
-    if group is None or group == "":
-        return b""
-    return hashlib.blake2b(f"{dataset}\0{group}".encode(), digest_size=_GROUP_BYTES).digest()
-
-
-def _scan(dataset: str, split: str, path: StrPath) -> _Scan:
-    """Read one file and keep what deduplication needs of it."""
-    field = GROUP_FIELDS.get(dataset)
-    keys, groups, ids = bytearray(), bytearray(), []
-    pending: list[str] = []
-    for batch_ids, batch_keys, metas in keyed_batches(path):
-        keys += b"".join(batch_keys)
-        if field:
-            groups += b"".join(_group(meta, field, dataset).ljust(_GROUP_BYTES, b"\0") for meta in metas)
-        pending += batch_ids
-        if len(pending) >= 65536:
-            ids.append(pa.array(pending, pa.string()))
-            pending = []
-    ids.append(pa.array(pending, pa.string()))
-    rows = len(keys) // KEY_BYTES
-    return _Scan(
-        dataset,
-        split,
-        np.frombuffer(bytes(keys), dtype=f"S{KEY_BYTES}"),
-        np.frombuffer(bytes(groups), dtype=f"S{_GROUP_BYTES}")
-        if field
-        else np.zeros(rows, f"S{_GROUP_BYTES}"),
-        pa.chunked_array(ids, pa.string()),
-    )
-
-
-def _rank(split: str) -> tuple[int, str]:
-    """Sort key of a split: test first, unknown splits last."""
-    return (PRIORITY.index(split), "") if split in PRIORITY else (len(PRIORITY), split)
-
-
-def find_duplicates(files: Files) -> tuple[pa.Table, dict[str, Any]]:
+def find_duplicates(files: Files, processes: int = 1) -> tuple[pa.Table, dict[str, Any]]:
     """Find the rows to remove from a set of record files. docs/method.md, Deduplication.
 
     Args:
         files: {dataset: {split: Parquet or JSONL file of records}}.
+        processes: files are read in so many processes at a time.
 
     Returns:
         A table of `REMOVED_SCHEMA` in file order, and the report: policy, counts in all and per dataset:split
@@ -122,88 +65,41 @@ def find_duplicates(files: Files) -> tuple[pa.Table, dict[str, Any]]:
     Raises:
         BadInput: a file is missing, or a row is not a record.
     """
-    scans = [
-        _scan(dataset, split, path)
-        for dataset, splits in sorted(files.items())
-        for split, path in sorted(splits.items(), key=lambda item: _rank(item[0]))
-    ]
-    # Records in the order of their claim to stay: by split priority, then corpus, then file order.
-    scans.sort(key=lambda scan: (_rank(scan.split), scan.dataset))
-    sizes = np.array([len(scan.keys) for scan in scans], dtype=np.int64)
-    file_of = np.repeat(np.arange(len(scans)), sizes)
-    first_row = np.concatenate([[0], np.cumsum(sizes)])[:-1] if len(scans) else np.zeros(0, np.int64)
-    if not sizes.sum():
-        return REMOVED_SCHEMA.empty_table(), _report(scans, Counter(), np.zeros(len(scans), np.int64))
-    conflict = _group_conflicts(scans, file_of)
-    kept_of = _first_occurrences(scans, ~conflict)
-    removed = np.flatnonzero(conflict | (kept_of >= 0))
-    table, causes = _removed_table(scans, removed, kept_of, file_of, first_row)
-    gone = np.bincount(file_of[removed], minlength=len(scans))
-    return table, _report(scans, causes, gone)
+    found = search(files, processes)
+    table, causes = _removed_table(found)
+    gone = np.bincount(found.file, minlength=len(found.files))
+    before = {f"{file.dataset}:{file.split}": int(found.sizes[file.number]) for file in found.files}
+    after = {name: count - int(gone[number]) for number, (name, count) in enumerate(before.items())}
+    return table, _with_counts(before, after, causes)
 
 
-def _group_conflicts(scans: list[_Scan], file_of: np.ndarray) -> np.ndarray:
-    """True for rows whose group also stands in a split of higher priority. Shape (rows,), bool."""
-    groups = np.concatenate([scan.groups for scan in scans])
-    grouped = np.flatnonzero(groups != b"")
-    conflict = np.zeros(len(groups), dtype=bool)
-    if len(grouped):
-        ranks = sorted({_rank(scan.split) for scan in scans})
-        rank_of_file = np.array([ranks.index(_rank(scan.split)) for scan in scans])
-        rank = rank_of_file[file_of[grouped]]
-        _, number = np.unique(groups[grouped], return_inverse=True)
-        best = np.full(number.max() + 1, len(ranks))
-        np.minimum.at(best, number, rank)
-        conflict[grouped] = rank > best[number]
-    return conflict
-
-
-def _first_occurrences(scans: list[_Scan], alive: np.ndarray) -> np.ndarray:
-    """Per row the position of the earlier row with the same key that stays, or -1. Shape (rows,), int64."""
-    keys = np.concatenate([scan.keys for scan in scans])
-    rows = np.flatnonzero(alive)
-    kept_of = np.full(len(keys), -1, dtype=np.int64)
-    if len(rows):
-        _, first, number = np.unique(keys[rows], return_index=True, return_inverse=True)
-        kept = first[number]
-        duplicate = kept != np.arange(len(rows))
-        kept_of[rows[duplicate]] = rows[kept[duplicate]]
-    return kept_of
-
-
-def _removed_table(
-    scans: list[_Scan], removed: np.ndarray, kept_of: np.ndarray, file_of: np.ndarray, first_row: np.ndarray
-) -> tuple[pa.Table, Counter[str]]:
-    """The table of removed rows, by dataset, split and row, and how many went for each cause."""
-    causes: Counter[str] = Counter()
-    rows = []
-    for position in removed.tolist():
-        scan = scans[file_of[position]]
-        row = int(position - first_row[file_of[position]])
-        entry = {"id": scan.ids[row].as_py(), "dataset": scan.dataset, "split": scan.split, "row": row}
-        kept = int(kept_of[position])
-        if kept < 0:
-            entry["cause"] = "group_conflict"
-        else:
-            winner = scans[file_of[kept]]
-            entry["cause"] = "same_split" if winner.split == scan.split else "cross_split"
-            entry |= {"kept_dataset": winner.dataset, "kept_split": winner.split}
-            entry["kept_row"] = int(kept - first_row[file_of[kept]])
-            causes["cross_dataset"] += winner.dataset != scan.dataset
-        causes[entry["cause"]] += 1
-        rows.append(entry)
-    rows.sort(key=lambda entry: (entry["dataset"], _rank(entry["split"]), entry["row"]))
-    return pa.Table.from_pylist(rows, schema=REMOVED_SCHEMA), causes
-
-
-def _report(scans: list[_Scan], causes: Counter[str], gone: np.ndarray) -> dict[str, Any]:
-    """The report of one run, with the published names."""
-    before = {f"{scan.dataset}:{scan.split}": len(scan.keys) for scan in scans}
-    after = {
-        f"{scan.dataset}:{scan.split}": len(scan.keys) - int(count)
-        for scan, count in zip(scans, gone, strict=True)
+def _removed_table(found: Found) -> tuple[pa.Table, Counter[str]]:
+    """The table of removed rows and how many went for each cause."""
+    # One entry more for a record that has no other in its place.
+    datasets = np.array([*(file.dataset for file in found.files), None], dtype=object)
+    splits = np.array([*(file.split for file in found.files), None], dtype=object)
+    conflict = found.kept_file < 0
+    same_split = splits[found.kept_file] == splits[found.file]
+    cause = np.where(conflict, "group_conflict", np.where(same_split, "same_split", "cross_split"))
+    columns = {
+        "id": found.ids,
+        "dataset": datasets[found.file],
+        "split": splits[found.file],
+        "row": found.row,
+        "cause": cause.astype(object),
+        "kept_dataset": datasets[found.kept_file],
+        "kept_split": splits[found.kept_file],
+        "kept_row": pa.array(found.kept_row, pa.int64(), mask=conflict),
     }
-    return _with_counts(before, after, causes)
+    arrays = [
+        column
+        if isinstance(column, pa.Array | pa.ChunkedArray)
+        else pa.array(column, REMOVED_SCHEMA.field(name).type)
+        for name, column in columns.items()
+    ]
+    causes = Counter(cause.tolist())
+    causes["cross_dataset"] = int((~conflict & (datasets[found.kept_file] != datasets[found.file])).sum())
+    return pa.table(arrays, schema=REMOVED_SCHEMA), causes
 
 
 def _with_counts(before: dict[str, int], after: dict[str, int], causes: Mapping[str, int]) -> dict[str, Any]:
@@ -234,6 +130,9 @@ def _with_counts(before: dict[str, int], after: dict[str, int], causes: Mapping[
     }
 
 
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
 def combine_reports(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One report over several runs on separate corpora, such as the languages of a grid."""
     before: Counter[str] = Counter()
@@ -246,15 +145,14 @@ def combine_reports(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return _with_counts(dict(before), dict(after), causes)
 
 
-def rows_to_remove(removed: pa.Table, dataset: str) -> dict[str, set[int]]:
-    """{split: rows} of one dataset, from a table of `REMOVED_SCHEMA`."""
-    rows: dict[str, set[int]] = {}
-    for name, split, row in zip(
-        *(removed.column(c).to_pylist() for c in ("dataset", "split", "row")), strict=True
-    ):
-        if name == dataset:
-            rows.setdefault(split, set()).add(row)
-    return rows
+def rows_to_remove(removed: pa.Table, dataset: str) -> dict[str, np.ndarray]:
+    """{split: sorted rows} of one dataset, from a table of `REMOVED_SCHEMA`."""
+    ours = removed.select(["split", "row"]).filter(pc.equal(removed.column("dataset"), dataset))
+    splits = ours.column("split").unique().to_pylist()
+    return {
+        split: np.sort(ours.filter(pc.equal(ours.column("split"), split)).column("row").to_numpy())
+        for split in splits
+    }
 
 
 def drop_duplicates(
@@ -270,7 +168,7 @@ def drop_duplicates(
     after: dict[str, int] = {}
     for split, source in sorted(inputs.items()):
         copy = _copy_table if str(source).endswith(".parquet") else _copy_lines
-        before[split], after[split] = copy(source, outputs[split], gone.get(split, set()))
+        before[split], after[split] = copy(source, outputs[split], gone.get(split, _NOTHING))
     return {
         "original_split_counts": {split: count for split, count in before.items() if count},
         "split_counts": {split: count for split, count in after.items() if count},
@@ -278,13 +176,17 @@ def drop_duplicates(
     }
 
 
-def _copy_table(source: StrPath, target: StrPath, gone: set[int]) -> tuple[int, int]:
+def _drop_task(task: tuple[Any, ...]) -> dict[str, Any]:
+    return drop_duplicates(*task)
+
+
+def _copy_table(source: StrPath, target: StrPath, gone: np.ndarray) -> tuple[int, int]:
     """Copy a Parquet file without some rows; returns rows before and after."""
     start = 0
     with TableWriter(target, RECORD_SCHEMA) as writer:
         for batch in read_record_batches(source):
-            here = [row - start for row in gone if start <= row < start + batch.num_rows]
-            if here:
+            here = _within(gone, start, batch.num_rows)
+            if len(here):
                 keep = np.ones(batch.num_rows, dtype=bool)
                 keep[here] = False
                 writer.write(batch.filter(pa.array(keep)))
@@ -294,19 +196,29 @@ def _copy_table(source: StrPath, target: StrPath, gone: set[int]) -> tuple[int, 
     return start, writer.rows
 
 
-def _copy_lines(source: StrPath, target: StrPath, gone: set[int]) -> tuple[int, int]:
+def _within(gone: np.ndarray, start: int, count: int) -> np.ndarray:
+    """The rows gone of a batch, counted from its start."""
+    first, last = np.searchsorted(gone, (start, start + count))
+    return gone[first:last] - start
+
+
+def _copy_lines(source: StrPath, target: StrPath, gone: np.ndarray) -> tuple[int, int]:
     """Copy a JSONL file without some records, every other line as it is; returns rows before and after."""
     before = after = 0
+    waiting = iter(gone.tolist())
+    next_gone = next(waiting, None)
     with atomic_path(target) as temporary, open_text(temporary, "w") as handle:
         for row, (_, line) in enumerate(read_lines(source)):
             before += 1
-            if row not in gone:
+            if row == next_gone:
+                next_gone = next(waiting, None)
+            else:
                 handle.write(line if line.endswith("\n") else line + "\n")
                 after += 1
     return before, after
 
 
-def dedup_tree(in_dir: StrPath, out_dir: StrPath, report_path: StrPath) -> dict[str, Any]:
+def dedup_tree(in_dir: StrPath, out_dir: StrPath, report_path: StrPath, processes: int = 1) -> dict[str, Any]:
     """Deduplicate `in_dir/{dataset}/{split}.jsonl` into the same layout below `out_dir`; returns the report.
 
     Every corpus also gets its manifest.json, carried over and extended by what was removed.
@@ -324,11 +236,13 @@ def dedup_tree(in_dir: StrPath, out_dir: StrPath, report_path: StrPath) -> dict[
         manifests[dataset] = read_json(path) if path.is_file() else {}
         if not isinstance(manifests[dataset], dict):
             raise BadInput("not a manifest", file=path, expected="an object")
-    removed, found = find_duplicates(files)
-    for dataset, splits in files.items():
-        counts = drop_duplicates(
-            dataset, splits, removed, {split: target / dataset / path.name for split, path in splits.items()}
-        )
+    removed, found = find_duplicates(files, processes)
+    tasks = [
+        (dataset, splits, removed, {split: target / dataset / path.name for split, path in splits.items()})
+        for dataset, splits in files.items()
+    ]
+    workers = processes_for(claim_order(files), processes)
+    for dataset, counts in zip(files, over_processes(_drop_task, tasks, workers), strict=True):
         manifest = {
             **manifests[dataset],
             "source_root": str(in_dir),

@@ -114,9 +114,9 @@ rule find_duplicates:
         "benchmarks/find_duplicates/{lang}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(2000),
         runtime=growing(60),
     params:
         code=code_digest("find_duplicates"),

@@ -7,7 +7,7 @@ from polyalign.record_trees import group_by_corpus
 
 
 def main(job):
-    removed, report = find_duplicates(group_by_corpus(job.input.records))
+    removed, report = find_duplicates(group_by_corpus(job.input.records), job.threads)
     write_table(job.output.removed, removed)
     write_json(job.output.report, report)
     return report["counts"]

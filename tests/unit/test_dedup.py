@@ -1,11 +1,13 @@
 """Deduplication on small planted cases: who stays, who goes and why, whatever the file kind."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polyalign import duplicate_search
 from polyalign.dedup import combine_reports, dedup_tree, drop_duplicates, find_duplicates
 from polyalign.errors import BadInput
 from polyalign.example_keys import example_key
@@ -199,3 +201,56 @@ def test_jsonl_and_parquet_give_one_key(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     dedup_tree(tmp_path / "jsonl", kept, tmp_path / "r.json")
     assert len([row for _, row in read_jsonl(kept / "a" / "train.jsonl")]) == 4990
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_number_of_processes_and_batches_finds_what_a_plain_walk_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Random corpora, scanned in tiny batches by two processes, against the definition written out plainly."""
+    monkeypatch.setattr(duplicate_search, "_SCAN_ROWS", 3)
+    monkeypatch.setattr(duplicate_search, "_SMALL_BYTES", 0)
+    rng = random.Random(seed)
+    tree: dict[str, list[dict]] = {}
+    for dataset in ("coqa", "dolly", "squad_v2"):
+        for split in ("train", "dev", "test"):
+            rows = []
+            for number in range(rng.randint(0, 25)):
+                group = f"g{rng.randint(0, 6)}" if rng.random() < 0.8 else None
+                rows.append(record(f"{dataset}-{split}-{number}", f"q{rng.randint(0, 30)}", group))
+            tree[f"{dataset}/{split}"] = rows
+    files = write_tree(tmp_path, tree)
+    removed, report = find_duplicates(files, processes=2)
+
+    ranked = sorted(tree, key=lambda name: (("test", "dev", "train").index(name.split("/")[1]), name))
+    best: dict[str, str] = {}
+    for name in ranked:
+        for row in tree[name]:
+            group = row["meta"].get("conversation_id")
+            if name.startswith("coqa/") and group:
+                best.setdefault(group, name)
+    seen: dict[str, str] = {}
+    expected: dict[str, tuple[str, str | None]] = {}
+    for name in ranked:
+        for row in tree[name]:
+            group = row["meta"].get("conversation_id")
+            if name.startswith("coqa/") and group and best[group] != name:
+                expected[row["id"]] = ("group_conflict", None)
+            elif (key := example_key(row)) in seen:
+                same = seen[key].split("-")[1] == name.split("/")[1]
+                expected[row["id"]] = ("same_split" if same else "cross_split", seen[key])
+            else:
+                seen[key] = row["id"]
+    found = {}
+    for row in removed.to_pylist():
+        kept = row["kept_row"]
+        stays = None if kept is None else tree[f"{row['kept_dataset']}/{row['kept_split']}"][kept]["id"]
+        assert tree[f"{row['dataset']}/{row['split']}"][row["row"]]["id"] == row["id"]
+        found[row["id"]] = (row["cause"], stays)
+    assert found == expected
+    assert report["counts"]["removed_total"] == len(expected) > 0
+    order = [
+        (row["dataset"], ("test", "dev", "train").index(row["split"]), row["row"])
+        for row in removed.to_pylist()
+    ]
+    assert order == sorted(order)

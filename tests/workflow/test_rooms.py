@@ -22,6 +22,7 @@ STAGES = (
     {
         "corpora",
         "dedup",
+        "duplicate_search",
         "downloads",
         "demo",
         "sources",
