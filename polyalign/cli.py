@@ -150,6 +150,21 @@ def features(
     _say(f"{rows:,} rows -> {out}")
 
 
+@app.command("nltk-data")
+def nltk_data(
+    out: Folder,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(help="Folder in NLTK's layout to copy from; none: NLTK's own folders, then download."),
+    ] = None,
+) -> None:
+    """Get the NLTK data of paper-v1, checked by content; then set NLTK_DATA to the folder."""
+    from polyalign.features.nltk_data import gather_nltk_data
+
+    packages = gather_nltk_data(out, mirror)["packages"]
+    _say(", ".join(f"{name} ({found['obtained']})" for name, found in packages.items()) + f" -> {out}")
+
+
 @app.command()
 def references(
     records: Annotated[list[Path], typer.Option(help="Records; repeat for several files.")],

@@ -89,6 +89,10 @@ class Features(Settings):
     set: Literal["paper-v1", "core-v1"] = Field(
         "paper-v1", description="core-v1 needs no downloaded data; the two are never compared"
     )
+    nltk_mirror: str | None = Field(
+        None,
+        description="folder of NLTK data to copy from, seen from the checkout; null: NLTK's own folders, then download",
+    )
     lm: LmFeatures = Field(LmFeatures(), description="language-model features")
 
 

@@ -7,6 +7,7 @@ from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_confi
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
@@ -209,10 +210,30 @@ def source_entry(wildcards):
     return or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry).place
 
 
+def from_checkout(folder):
+    """A configured folder as seen from the working directory; a relative one is meant from the checkout."""
+    path = Path(folder)
+    return str(path) if path.is_absolute() else os.path.relpath(ROOT / path)
+
+
 def mirror_folder():
-    """The mirror of raw corpora as seen from the working directory; a relative one is meant from the checkout."""
-    mirror = Path(CFG.sources.mirror)
-    return str(mirror) if mirror.is_absolute() else os.path.relpath(ROOT / mirror)
+    """The mirror of raw corpora as seen from the working directory."""
+    return from_checkout(CFG.sources.mirror)
+
+
+def nltk_mirror():
+    """The mirror of NLTK data as seen from the working directory, or None."""
+    return None if CFG.features.nltk_mirror is None else from_checkout(CFG.features.nltk_mirror)
+
+
+def nltk_packages():
+    """The registry of NLTK data, so that an edit of it makes the copy stale."""
+    return {name: package.model_dump() for name, package in or_exit(load_packages).items()}
+
+
+def nltk_data(wildcards):
+    """Manifest of the NLTK data, where the feature set needs them."""
+    return "resources/nltk_data/manifest.json" if CFG.features.set == "paper-v1" else []
 
 
 def mirrored_files(wildcards):

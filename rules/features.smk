@@ -1,9 +1,33 @@
 # Features of human answers and of predictions: of the text, and under the base model that scores them.
 
 
+rule fetch_nltk_data:
+    output:
+        manifest="resources/nltk_data/manifest.json",
+    log:
+        "logs/fetch_nltk_data.log",
+    benchmark:
+        "benchmarks/fetch_nltk_data.tsv"
+    localrule: True
+    conda:
+        "../envs/features.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+        downloads=1,
+    params:
+        mirror=nltk_mirror(),
+        packages=nltk_packages(),
+        code=code_digest("fetch_nltk_data"),
+    script:
+        "../workflow_scripts/fetch_nltk_data.py"
+
+
 rule extract_text_features:
     input:
         records="results/splits/{lang}/{split}.parquet",
+        nltk_data=nltk_data,
     output:
         features="results/features/{lang}/text/human_{split}.parquet",
         manifest="results/features/{lang}/text/human_{split}.manifest.json",
@@ -28,6 +52,7 @@ rule extract_prediction_text_features:
     input:
         records="results/splits/{lang}/{split}.parquet",
         predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
+        nltk_data=nltk_data,
     output:
         features="results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet",
         manifest="results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json",

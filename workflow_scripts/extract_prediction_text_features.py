@@ -1,5 +1,7 @@
 """Extract the text features of the predictions of one cell for one split."""
 
+from pathlib import Path
+
 from polyalign.features.text_files import write_text_features
 from polyalign.job import run_job
 
@@ -9,6 +11,7 @@ def main(job):
         job.input.records,
         job.output.features,
         feature_set=job.params.feature_set,
+        nltk_data=Path(job.input.nltk_data).parent if job.input.nltk_data else None,
         predictions=job.input.predictions,
         workers=job.threads,
     )

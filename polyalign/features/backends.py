@@ -4,7 +4,6 @@
 missing is an error with the command that gets it; no feature is ever filled with zeros instead.
 """
 
-import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from polyalign.errors import PolyAlignError
+from polyalign.features import nltk_data, nltk_tools
 from polyalign.features.core_tagging import C5_CLASSES, HantaTagger, jieba_class
 from polyalign.features.grammar import Tags
 from polyalign.features.names import check_feature_set
-from polyalign.features.perceptron import BatchTagger
-from polyalign.features.sentiment import NltkSentiment, PackageSentiment, Polarity
+from polyalign.features.sentiment import PackageSentiment, Polarity
+from polyalign.features.slim_import import slim_import
 from polyalign.features.tokens import (
     CJK_TOKENS,
     LEXICAL,
-    Tokenize,
     WordTokenizer,
     cjk_sentences,
     has_cjk,
@@ -31,17 +30,13 @@ from polyalign.features.tokens import (
 )
 from polyalign.features.units import SplitText, Units
 
-# Feature group -> NLTK resource and the files whose content decides its answers.
+# Feature group -> the package of NLTK data whose content decides its answers.
 _NLTK_DATA = {
-    "sentences": ("punkt_tab", "tokenizers/punkt_tab/english/", ("abbrev_types.txt", "ortho_context.tab")),
-    "tags": (
-        "averaged_perceptron_tagger_eng",
-        "taggers/averaged_perceptron_tagger_eng/",
-        ("averaged_perceptron_tagger_eng.weights.json", "averaged_perceptron_tagger_eng.tagdict.json"),
-    ),
-    "universal tags": ("universal_tagset", "taggers/universal_tagset/", ("en-ptb.map",)),
-    "stop words": ("stopwords", "corpora/stopwords/", ("english",)),
-    "sentiment": ("vader_lexicon", "sentiment/vader_lexicon.zip/vader_lexicon/", ("vader_lexicon.txt",)),
+    "sentences": "punkt_tab",
+    "tags": "averaged_perceptron_tagger_eng",
+    "universal tags": "universal_tagset",
+    "stop words": "stopwords",
+    "sentiment": "vader_lexicon",
 }
 _CORE_PACKAGES = {
     "tokens": ("nltk", "nltk"),
@@ -77,27 +72,12 @@ class Backend:
 
 def _package(module: str, package: str, feature_set: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return slim_import(module)
     except ImportError as error:
         raise PolyAlignError(
             f"feature set {feature_set} needs the Python package {package} ({error}); "
             f"get it with: python -m pip install {package}"
         ) from None
-
-
-def _missing_data(resource: str) -> PolyAlignError:
-    return PolyAlignError(
-        f"feature set paper-v1 needs the NLTK data '{resource}', which was not found; get it with: "
-        f"python -m nltk.downloader {resource} (or set NLTK_DATA to a folder that has it)"
-    )
-
-
-def _nltk_bytes(resource: str, path: str) -> bytes:
-    nltk_data = _package("nltk.data", "nltk", "paper-v1")
-    try:
-        return nltk_data.load(f"nltk:{path}", format="raw", cache=False)
-    except LookupError:
-        raise _missing_data(resource) from None
 
 
 @cache
@@ -116,9 +96,9 @@ def backends(feature_set: str) -> dict[str, str]:
         return {**tools, "sentences": "polyalign rules 1"}
     _package("nltk", "nltk", feature_set)
     tools = {"tokens": f"nltk {version('nltk')}"}
-    for group, (resource, folder, files) in _NLTK_DATA.items():
-        digest = hashlib.sha256(b"".join(_nltk_bytes(resource, folder + name) for name in files)).hexdigest()
-        tools[group] = f"nltk {version('nltk')}, {resource} sha256:{digest[:16]}"
+    for group, package in _NLTK_DATA.items():
+        nltk_data.read_package(package)
+        tools[group] = f"nltk {version('nltk')}, {package} sha256:{nltk_data.package_digest(package)}"
     return tools
 
 
@@ -129,38 +109,12 @@ def load_backend(feature_set: str) -> Backend:
     return _load_paper() if feature_set == "paper-v1" else _load_core()
 
 
-def _word_tokenizer() -> WordTokenizer:
-    return WordTokenizer(importlib.import_module("nltk.tokenize").NLTKWordTokenizer().tokenize)
-
-
-def _punkt_sentences() -> Tokenize:
-    """NLTK's Punkt tokenizer; each context of a possible sentence end is judged once."""
-    punkt = importlib.import_module("nltk.tokenize.punkt")
-
-    class MemoPunkt(punkt.PunktTokenizer):
-        def __init__(self) -> None:
-            super().__init__("english")
-            self._judged: dict[str, bool] = {}
-
-        def text_contains_sentbreak(self, text: str) -> bool:
-            judged = self._judged.get(text)
-            if judged is None:
-                if len(self._judged) > 300_000:
-                    self._judged.clear()
-                judged = self._judged[text] = super().text_contains_sentbreak(text)
-            return judged
-
-    return MemoPunkt().tokenize
-
-
 def _load_paper() -> Backend:
-    sentences_of = _punkt_sentences()
-    words_of = _word_tokenizer()
-    stop_words = _nltk_bytes("stopwords", "corpora/stopwords/english").decode().split()
-    analyzer = importlib.import_module("nltk.sentiment.vader").SentimentIntensityAnalyzer()
-    tagger = BatchTagger(importlib.import_module("nltk.tag.perceptron").PerceptronTagger())
-    universal = importlib.import_module("nltk.tag.mapping").tagset_mapping("en-ptb", "universal")
-    classes = [(universal[label], label) for label in tagger.labels]
+    sentences_of = nltk_tools.sentence_tokenize()
+    words_of = WordTokenizer(nltk_tools.word_tokenize())
+    tagger = nltk_tools.load_tagger()
+    universal = nltk_tools.universal_tags()
+    classes = [(universal.get(label, "X"), label) for label in tagger.labels]
 
     def tokens_of(text: str) -> list[str]:
         if has_cjk(text):
@@ -192,9 +146,9 @@ def _load_paper() -> Backend:
         split_chinese=split_chinese,
         chinese_words=lambda text, tokens: LEXICAL.findall(text),
         tag=tag,
-        stop_words=frozenset(stop_words),
+        stop_words=nltk_tools.english_stop_words(),
         chinese_stop_words=frozenset(),
-        polarity=NltkSentiment(analyzer),
+        polarity=nltk_tools.load_sentiment(),
     )
 
 
@@ -203,11 +157,14 @@ def _jieba() -> tuple[Callable[[str], list[str]], dict[str, str]]:
     """jieba's word splitter and its dictionary of tags; loading takes about a second, so only Chinese text does."""
     jieba = importlib.import_module("jieba")
     jieba.setLogLevel("WARNING")
-    return jieba.lcut, importlib.import_module("jieba.posseg").dt.word_tag_tab
+    # As jieba.posseg reads it, without the tables for unknown words that posseg loads besides.
+    with jieba.dt.get_dict_file() as handle:
+        entries = (line.split(" ") for line in handle.read().decode("utf-8").splitlines())
+        return jieba.lcut, {entry[0]: entry[2] for entry in entries if len(entry) == 3}
 
 
 def _load_core() -> Backend:
-    words_of = _word_tokenizer()
+    words_of = WordTokenizer(nltk_tools.word_tokenize())
     lists = importlib.import_module("stopwordsiso")
     hanta = importlib.import_module("HanTa.HanoverTagger")
     tagger = HantaTagger(hanta.HanoverTagger("morphmodel_en.pgz"))

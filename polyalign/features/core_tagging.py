@@ -8,11 +8,19 @@ import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 _MEMO_LIMIT = 300_000
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/]*%?")
 _LETTER = re.compile(r"[A-Za-z]")
+# HanTa's own constants: the state before a word or sentence, the least log-probability, and how much less likely an
+# unknown word is to be one long unknown morpheme.
+_HANTA_START = 1
+_IMPOSSIBLE = -1e6
+_WHOLE_WORD_PENALTY = 4.6
 
 # C5 tag -> (universal tag, Penn-like class or "").
 C5_CLASSES: dict[str, tuple[str, str]] = {
@@ -44,12 +52,123 @@ def jieba_class(tag: str) -> tuple[str, str]:
     return _JIEBA_UNIVERSAL.get(tag[:1], "X"), "NNP" if tag[:2] in _JIEBA_NAMES else ""
 
 
+class _Morphology:
+    """HanTa's analysis of an unknown word (`analyze_forward`) with the same result, many times faster.
+
+    HanTa asks for the probability of each part of a word under each tag that may follow. Of 150 tags a part is listed
+    under a few, and eight more are guessed by suffix, so here a part has its list of possible tags, looked up once.
+    """
+
+    def __init__(self, tagger: Any) -> None:
+        self._steps = {state: dict(steps) for state, steps in tagger.LP_trans_nonfinal.items() if steps}
+        self._final = tagger.LP_trans_final
+        self._start = (tagger.tag2int["EMPTY"], _HANTA_START)
+        self._unknown = [(tagger.tag2int["UNKNOWN"], 0)]
+        self._listed: dict[str, dict[int, float]] = {}
+        for tag, morphemes in tagger.LP_m_t.items():
+            for morpheme, logprob in morphemes.items():
+                self._listed.setdefault(morpheme, {})[tag] = logprob
+        self._guessed = [tag for tag in tagger.LP_hapax_t if tag in tagger.LP_s_t]
+        # The model lists the same suffixes under every tag.
+        self._suffixes = frozenset.intersection(*(frozenset(tagger.LP_s_t[tag]) for tag in self._guessed))
+        self._guessable = {
+            state: possible
+            for state, steps in self._steps.items()
+            if (possible := {tag: step for tag, step in steps.items() if tag in self._guessed})
+        }
+        self._guesses: dict[tuple[str, int], dict[int, float]] = {}
+        self._model = tagger
+
+    def _guess(self, part: str) -> dict[int, float]:
+        """{tag: log-probability} of an unlisted part, by its length and its longest known suffix."""
+        length = len(part)
+        known = self._suffixes
+        suffix = ""
+        for size in range(min(4, length - 1), 0, -1):
+            if part[-size:] in known:
+                suffix = part[-size:]
+                break
+        key = suffix, min(length, 24)
+        found = self._guesses.get(key)
+        if found is None:
+            model = self._model
+            found = self._guesses[key] = {
+                tag: model.Int_t
+                + model.LP_hapax_t[tag]
+                + model.LP_len_t[tag][key[1]]
+                + model.LP_s_t[tag][suffix]
+                for tag in self._guessed
+            }
+        return found
+
+    def __call__(self, word: str) -> list[tuple[int, float]]:
+        """[(tag, log-probability)] of a word, the likeliest first."""
+        size = len(word)
+        rows: list[dict[tuple[int, int], float]] = [{} for _ in range(size + 1)]
+        rows[0][self._start] = 0.0
+        for start, row in enumerate(rows[:-1]):
+            # As HanTa: only what is near the best three goes on.
+            bound = sorted(row.values(), reverse=True)[3] - 1 if len(row) > 3 else -math.inf
+            listable = [
+                (state[1], score, self._steps[state])
+                for state, score in row.items()
+                if score >= bound and state in self._steps
+            ]
+            guessable = [
+                (state[1], score, self._guessable[state])
+                for state, score in row.items()
+                if score >= bound and state in self._guessable
+            ]
+            if listable:
+                for stop in range(start + 1, size + 1):
+                    part = word[start:stop]
+                    listed = self._listed.get(part)
+                    if listed:
+                        self._extend(rows[stop], listable, listed, 0.0)
+                    if guessable and (size < 4 or stop - start > 2):
+                        guesses = self._guess(part)
+                        if listed:
+                            guesses = {tag: guesses[tag] for tag in guesses if tag not in listed}
+                        less = _WHOLE_WORD_PENALTY if stop - start == size else 0.0
+                        self._extend(rows[stop], guessable, guesses, less)
+        return self._finish(rows[size])
+
+    @staticmethod
+    def _extend(
+        row: dict[tuple[int, int], float],
+        states: list[tuple[int, float, dict[int, float]]],
+        tags: dict[int, float],
+        less: float,
+    ) -> None:
+        """Add to `row` every state that a part with these tags leads to."""
+        for before, score, steps in states:
+            for tag in tags.keys() & steps.keys():
+                total = score + steps[tag] + (tags[tag] - less)
+                new = (before, tag)
+                if total > _IMPOSSIBLE and total > row.get(new, -math.inf):
+                    row[new] = total
+
+    def _finish(self, row: dict[tuple[int, int], float]) -> list[tuple[int, float]]:
+        """Tags of the whole word from the states after its last letter."""
+        last: dict[tuple[int, int], float] = {}
+        for state, score in row.items():
+            for tag, step in self._final.get(state, ()):
+                new, total = (state[1], tag), score + step
+                if total > _IMPOSSIBLE and total > last.get(new, -math.inf):
+                    last[new] = total
+        scores: dict[int, float] = {}
+        for (_, tag), total in last.items():
+            scores[-tag] = float(np.logaddexp(scores[-tag], total)) if -tag in scores else total
+        return sorted(scores.items(), key=itemgetter(1), reverse=True) or self._unknown
+
+
 class HantaTagger:
     """C5 tags of English sentences: HanTa's model and word probabilities, decoded by a trigram Viterbi search.
 
     HanTa's own search walks every possible tag for every token; this one walks only the tags its lexicon and
-    morphology allow a word, which yields the same best path faster. Two kinds of words skip the slow morphology of
-    unknown words: numbers are CRD, and words of which no character is an ASCII letter are punctuation or UNC.
+    morphology allow a word, which yields the same best path faster. Two kinds of words
+    skip the morphology of unknown words: numbers are CRD, and words of which no character is an ASCII letter are
+    punctuation or UNC.
 
     Args:
         tagger: a loaded HanTa.HanoverTagger.HanoverTagger.
@@ -58,9 +177,9 @@ class HantaTagger:
     def __init__(self, tagger: Any) -> None:
         self._tagger = tagger
         self._start, self._end = tagger.tag2int["EMPTY"], tagger.tag2int["END"]
-        self._words: dict[tuple[str, bool], dict[int, float]] = {}
+        self._words: dict[tuple[str, bool], list[tuple[int, float]]] = {}
         # Unknown words are analysed in lower case, whatever their case and place.
-        tagger.analyze_forward = lru_cache(maxsize=_MEMO_LIMIT)(tagger.analyze_forward)
+        tagger.analyze_forward = lru_cache(maxsize=_MEMO_LIMIT)(_Morphology(tagger))
 
     def _by_form(self, word: str) -> str | None:
         """The tag of a word that needs no analysis."""
@@ -72,7 +191,8 @@ class HantaTagger:
             return "UNC" if any(map(str.isalnum, word)) else "PUN"
         return None
 
-    def _candidates(self, word: str, first: bool) -> dict[int, float]:
+    def _candidates(self, word: str, first: bool) -> list[tuple[int, float]]:
+        """[(tag, log-probability)] of a word; empty where any tag will do."""
         key = (word, first)
         known = self._words.get(key)
         if known is None:
@@ -80,13 +200,11 @@ class HantaTagger:
                 self._words.clear()
             fixed = self._by_form(word)
             if fixed:
-                known = {self._tagger.tag2int[fixed]: 0.0}
+                known = [(self._tagger.tag2int[fixed], 0.0)]
             else:
-                known = dict(
-                    self._tagger._tag_word(word, cutoff=5, casesensitive=not first, conditional=True)
-                )
-            if list(known) == [self._tagger.tag2int["UNKNOWN"]]:
-                known = {}
+                known = self._tagger._tag_word(word, cutoff=5, casesensitive=not first, conditional=True)
+            unknown = self._tagger.tag2int["UNKNOWN"]
+            known = [] if [tag for tag, _ in known] == [unknown] else list(dict(known).items())
             self._words[key] = known
         return known
 
@@ -94,9 +212,8 @@ class HantaTagger:
         """C5 tag of each token of one sentence."""
         if not sentence:
             return []
-        transitions = self._tagger.LP_trans_word
-        end = self._end
-        row: dict[tuple[int, int], float] = {(self._start, 1): 0.0}
+        transitions, end = self._tagger.LP_trans_word, self._end
+        row: dict[tuple[int, int], float] = {(self._start, _HANTA_START): 0.0}
         back: list[dict[tuple[int, int], tuple[int, int]]] = []
         for place, word in enumerate(sentence):
             wanted = self._candidates(word, place == 0)
@@ -106,14 +223,14 @@ class HantaTagger:
             for state, score in row.items():
                 if score < bound:
                     continue
-                step = transitions[state]
-                for tag in wanted or step:
-                    move = step.get(tag)
-                    if move is None or tag == end:
+                steps = transitions[state]
+                for tag, logprob in wanted or [(tag, 0.0) for tag in steps if tag != end]:
+                    step = steps.get(tag)
+                    if step is None:
                         continue
-                    total = score + move + wanted.get(tag, 0.0)
+                    total = score + step + logprob
                     new = (state[1], tag)
-                    if total > -1e6 and total > following.get(new, -math.inf):
+                    if total > following.get(new, _IMPOSSIBLE):
                         following[new] = total
                         source[new] = state
             row = following

@@ -29,6 +29,7 @@ Every feature by name: 134 of an answer's text, 43 of its probability under a la
 
 | rule | makes, under `results/features/{lang}/` |
 | --- | --- |
+| `fetch_nltk_data` | `resources/nltk_data`, for `paper-v1` |
 | `extract_text_features` | `text/human_{split}.parquet`, from the split |
 | `extract_prediction_text_features` | `text/{lang}_{method}_{model}_{split}.parquet`, from predictions |
 | `score_human_features` | `{scorer}/human_{split}.parquet`: all 177, from text features and the base model |
@@ -54,11 +55,13 @@ differ in set or scorer are never combined: that is an error.
 The names mean the same in both sets, but values of the two are not comparable. A tool that is not there is an error
 with the command that gets it:
 
-    python -m nltk.downloader punkt_tab averaged_perceptron_tagger_eng universal_tagset stopwords vader_lexicon
+    python -m polyalign nltk-data --out nltk_data [--mirror DIR]     # then set NLTK_DATA=nltk_data
     python -m pip install HanTa jieba stopwordsiso vaderSentiment
 
-NLTK looks for data in the folders of `NLTK_DATA`, too. The stop word list has changed over time (179 words in 2022):
-its digest stands in every feature file.
+`config/nltk_data.yaml` names every file of NLTK data with its sha256, and a file with another content is refused like
+one that is missing: NLTK's list of English stop words has grown since it was used (179 words, now 198). In the
+workflow the rule `fetch_nltk_data` puts the files into `resources/nltk_data`, from `features.nltk_mirror` where that is
+set, else from NLTK's own folders (those of `NLTK_DATA`) or by download, and the rules of `paper-v1` read them there.
 
 In `core-v1`, HanTa's C5 tags and jieba's tags are mapped to the universal tags. Verb forms and wh-words are counted for
 English alone. In a text with CJK characters stop words are counted among all lexical words that are not ASCII, too, and

@@ -20,6 +20,7 @@ Tokenize = Callable[[str], list[str]]
 _MEMO_LIMIT = 300_000
 # Words that the Treebank rules take apart although they hold letters only.
 _JOINED_WORDS = frozenset(("cannot", "gimme", "gonna", "gotta", "lemme", "wanna"))
+_WORD_PARTS = re.compile(r"[-.,:]")
 # Characters that may stand between the last period of a sentence and its end.
 _CLOSERS = "])}>\"'»”’"
 
@@ -66,18 +67,23 @@ class WordTokenizer:
 
 
 class _PieceMemo(dict[str, list[str]]):
-    """Tokens of pieces in one kind of place; a plain word, alone or before one of `marks`, needs no tokenizer."""
+    """Tokens of pieces in one kind of place; a plain word, alone or before one of `marks`, needs no tokenizer.
+
+    Plain are letters and digits, joined by single hyphens or periods, or by commas and colons before a digit.
+    """
 
     def __init__(self, marks: str, tokenize: Tokenize) -> None:
         super().__init__()
-        self._plain = re.compile(rf"([A-Za-z0-9]+)([{re.escape(marks)}]?)")
+        self._plain = re.compile(
+            rf"([A-Za-z0-9]+(?:(?:[-.]|[,:](?=[0-9]))[A-Za-z0-9]+)*)([{re.escape(marks)}]?)"
+        )
         self._tokenize = tokenize
 
     def __missing__(self, piece: str) -> list[str]:
         if len(self) > _MEMO_LIMIT:
             self.clear()
         plain = self._plain.fullmatch(piece)
-        if plain is None or plain[1].lower() in _JOINED_WORDS:
+        if plain is None or not _JOINED_WORDS.isdisjoint(_WORD_PARTS.split(plain[1].lower())):
             tokens = self._tokenize(piece)
         else:
             tokens = [plain[1], plain[2]] if plain[2] else [piece]

@@ -82,6 +82,29 @@ def test_sentiment_and_tokens_equal_nltks(parity, nltk_data):
         assert parts == [(part, len(word_tokenize(part))) for part in map(str.strip, sent_tokenize(text))]
 
 
+def test_paper_features_stop_when_a_file_of_nltk_is_removed_or_changed(parity, shared, tmp_path):
+    from polyalign.errors import PolyAlignError
+    from polyalign.features.backends import backends
+    from polyalign.features.nltk_data import gather_nltk_data, load_packages, use_folder
+
+    gather_nltk_data(tmp_path, shared / "data" / "nltk_data")
+    use_folder(tmp_path)
+    try:
+        assert backends.__wrapped__("paper-v1") == backends.__wrapped__("paper-v1")
+        for package in load_packages().values():
+            for name in package.files:
+                content = (tmp_path / name).read_bytes()
+                (tmp_path / name).write_bytes(content + b"\n")
+                with pytest.raises(PolyAlignError, match=f"{name} .*differs.*polyalign nltk-data"):
+                    backends.__wrapped__("paper-v1")
+                (tmp_path / name).unlink()
+                with pytest.raises(PolyAlignError, match=f"{name} .*not found.*polyalign nltk-data"):
+                    backends.__wrapped__("paper-v1")
+                (tmp_path / name).write_bytes(content)
+    finally:
+        use_folder(None)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(("rows", "max_length"), [("rows", 1024), ("rows_with_max_seq_length_96", 96)])
 def test_language_model_features(parity, language, rows, max_length):

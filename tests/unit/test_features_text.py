@@ -1,9 +1,13 @@
 """Text features of `core-v1`, whose tools are Python packages, and what the sets promise."""
 
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from model_families import record_of
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.features import backends as tools
@@ -12,6 +16,7 @@ from polyalign.features.page import PAGE_FILE, features_page
 from polyalign.features.rounding import round_decimals
 from polyalign.features.text import BATCH_ROWS, extract_text_features
 from polyalign.features.words import count_syllables
+from polyalign.records import RecordWriter
 
 STORY = "Dr. Lee can't find 3 red apples! Where did she look? She looked in the old, old barn in 1999."
 
@@ -118,12 +123,30 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch):
         tools.backends.__wrapped__("core-v1")
 
 
-def test_missing_nltk_data_are_named_with_their_command(monkeypatch, tmp_path):
-    import nltk
-
-    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
-    with pytest.raises(PolyAlignError, match=r"'punkt_tab'.*python -m nltk.downloader punkt_tab"):
-        tools.backends.__wrapped__("paper-v1")
+def test_without_nltk_data_paper_v1_ends_in_one_line(root, tmp_path):
+    with RecordWriter(tmp_path / "records.jsonl") as writer:
+        writer.write(record_of(0))
+    arguments = [
+        "--records",
+        tmp_path / "records.jsonl",
+        "--out",
+        tmp_path / "out.parquet",
+        "--set",
+        "paper-v1",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "polyalign", "features", *map(str, arguments)],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "tokenizers/punkt_tab/english/abbrev_types.txt" in line
+    assert "get it with: python -m polyalign nltk-data" in line
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_the_tools_are_named_with_versions():

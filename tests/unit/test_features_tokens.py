@@ -14,7 +14,8 @@ from polyalign.features.units import Strings
 
 MARKS = "\" ' . .. ... , : ; -- ( ) `` '' ? ! $ * » ” ’ ‘ “ [ ] % & < > —"
 WORDS = "a can cannot wanna. 't is 'tis n't d'ye 5 3. foo Bar 's é foo, cannot! gimme won't U.S. 3:15 1,000"
-PIECES = tuple(f"{MARKS} {WORDS}".split(" "))
+JOINED = "x-y. a-cannot no,3: e.g.- 1.5, 3:a -x"
+PIECES = tuple(f"{MARKS} {WORDS} {JOINED}".split(" "))
 
 
 def test_word_tokens_equal_nltks_on_odd_mixtures():

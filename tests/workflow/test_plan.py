@@ -9,6 +9,7 @@ CHAIN = (
     "find_duplicates",
     "drop_duplicates",
     "merge_splits",
+    "fetch_nltk_data",
     "extract_text_features",
     "score_human_features",
     "build_references",
