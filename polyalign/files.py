@@ -12,7 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from json.encoder import c_make_encoder, encode_basestring
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,16 +33,31 @@ def _aside(path: Path) -> Path:
 
 
 @contextmanager
+def made_folder(path: StrPath) -> Iterator[Path]:
+    """Make a folder with its parents; on failure those that are new go again, if nothing is in them."""
+    folder = Path(path)
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+@contextmanager
 def atomic_path(path: StrPath) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it to `path` on success, remove it on failure."""
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
     temporary = _aside(final)
-    try:
-        yield temporary
-        os.replace(temporary, final)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with made_folder(final.parent):
+        try:
+            yield temporary
+            os.replace(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -207,6 +222,7 @@ def read_jsonl(path: StrPath) -> Iterator[tuple[int, dict[str, Any]]]:
                 file=path,
                 row=number,
                 expected="an object",
+                fix="correct the line or fetch the file again",
             )
         yield number, value
 
@@ -230,7 +246,10 @@ def open_parquet(path: StrPath) -> pq.ParquetFile:
         return pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(
-            f"not a readable Parquet file ({error})", file=source, fix="delete it and build or fetch it again"
+            f"not a readable Parquet file ({error})",
+            file=source,
+            expected="a whole Parquet file",
+            fix="delete it and build or fetch it again",
         ) from None
 
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from polyalign.buckets import bucket_weights
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, atomic_path, open_text, write_json
+from polyalign.files import StrPath, atomic_path, made_folder, open_text, write_json
 from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.record_columns import history_rows
@@ -98,8 +98,7 @@ def export_tree_views(
     if language not in LANGUAGES:
         raise BadInput(f"unknown language {language!r}", expected=f"one of {', '.join(LANGUAGES)}")
     wanted = (*VIEW_SPLITS, "validation2") if include_validation2 else VIEW_SPLITS
-    Path(out_dir).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out_dir, prefix=".merged.") as folder:
+    with made_folder(out_dir), TemporaryDirectory(dir=out_dir, prefix=".merged.") as folder:
         merged = {split: Path(folder) / f"{split}.parquet" for split in wanted}
         details = merge_splits(record_files(in_dir), merged, language, skip_other_languages=True)
         if not sum(details["records"].values()):

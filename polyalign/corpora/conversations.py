@@ -122,6 +122,7 @@ def _labels(lines: list[str], index: int, file: str, place: Place) -> list[int]:
             file=file,
             row=index + 1,
             expected="as many lines as there are dialogues",
+            fix="fetch or mirror the corpus again",
         )
     try:
         return [int(label) for label in lines[index].split()]
@@ -169,7 +170,7 @@ def read_multiwoz(source: Source) -> Iterator[Draft]:
             if not isinstance(dialogues, list):
                 raise BadInput("no list of dialogues", file=path, expected="a JSON array")
             for number, dialogue in enumerate(dialogues, start=1):
-                place = Place(str(path), number)
+                place = source.at = Place(str(path), number)
                 if not isinstance(dialogue, dict):
                     raise place.problem("dialogue", dialogue, "an object")
                 dialogue_acts = struct_of(acts, text_of(dialogue, "dialogue_id", place), place)

@@ -1,13 +1,17 @@
 """Format a corpus: raw files in their official layout -> normalized records, one file a split."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polyalign.corpora.catalogue import Corpus, get_corpus
-from polyalign.corpora.source import Draft, Source
+from polyalign.corpora.source import Draft, Place, Source
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.records import SPLITS, RecordWriter, bucket_id, count_tokens, length_bin, normalize_text
@@ -42,7 +46,8 @@ def format_corpus(
         empty_answers (records whose answer is an empty string).
 
     Raises:
-        BadInput: a raw file is missing or a row is malformed; nothing is written then.
+        BadInput: a raw file is missing, a row is malformed, two records have the same id, or there is no record at
+            all; nothing is written then.
     """
     corpus = get_corpus(dataset)
     if suffix not in SUFFIXES:
@@ -55,6 +60,8 @@ def format_corpus(
         )
     source = Source(Path(source_dir), dataset, seed=seed, quirks=published_quirks)
     counts: Counter[str] = Counter()
+    # Eight bytes a record, so that memory hardly grows with the corpus.
+    ids = array("q")
     with ExitStack() as stack:
         stack.enter_context(collector_paused())
         written = SPLITS if suffix == ".parquet" else corpus.splits
@@ -64,6 +71,15 @@ def format_corpus(
         for record in format_records(dataset, corpus, source, token_rule):
             writers[record["split"]].write(record)
             counts["empty_answers"] += not record["human_answer"]
+            ids.append(hash(record["id"]))
+        _refuse_repeated_ids(ids, corpus, source)
+        if not ids:
+            raise BadInput(
+                f"no record of {dataset} in any file",
+                file=source_dir,
+                expected="at least one usable row",
+                fix="fetch or mirror the corpus again",
+            )
     return {
         "dataset": dataset,
         "source": corpus.hub,
@@ -75,6 +91,39 @@ def format_corpus(
         "dropped": dict(sorted(source.dropped.items())),
         "empty_answers": counts["empty_answers"],
     }
+
+
+def _refuse_repeated_ids(hashes: array, corpus: Corpus, source: Source) -> None:
+    """Raise `BadInput` when two records have the same id.
+
+    Args:
+        hashes: of the ids of all records. Where two are equal the corpus is read again to name the rows.
+    """
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
+    repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not repeated:
+        return
+    again = replace(source, dropped=Counter(), at=None)
+    first: dict[str, Place | None] = {}
+    for draft in corpus.reader(again):
+        if hash(draft.id) not in repeated:
+            continue
+        if draft.id in first:
+            earlier, here = first[draft.id], again.at
+            raise BadInput(
+                f"this id stands here a second time, after {_named(earlier)}",
+                file=here.file if here else source.folder,
+                row=here.row if here else None,
+                id=draft.id,
+                field="id",
+                expected="an id of its own for every record",
+                fix="remove the repeated row, or fetch or mirror the corpus again",
+            )
+        first[draft.id] = again.at
+
+
+def _named(place: Place | None) -> str:
+    return f"row {place.row} of {place.file}" if place else "another record"
 
 
 def format_records(

@@ -123,6 +123,7 @@ def read_dureader(source: Source) -> Iterator[Draft]:
         for official, (_, split) in _DUREADER_SPLITS.items():
             file, content = members[official]
             for place, title, context, question in _dureader_questions(content, file, source):
+                source.at = place
                 answers = _dureader_answers(question.get("answers"), place)
                 impossible = bool(question.get("is_impossible", False))
                 if impossible and subset == "checklist":

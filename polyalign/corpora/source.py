@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TextIO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from polyalign.errors import BadInput
 from polyalign.files import open_parquet, parse_json, read_json, read_jsonl
@@ -102,6 +103,7 @@ class Source:
         seed: seed of the local splits.
         quirks: reproduce what the published formatter did wrong (docs/data.md lists it).
         dropped: rows left out, by cause.
+        at: the row that was read last.
     """
 
     folder: Path
@@ -109,6 +111,7 @@ class Source:
     seed: int = 42
     quirks: bool = False
     dropped: Counter[str] = field(default_factory=Counter)
+    at: Place | None = None
 
     def drop(self, cause: str) -> None:
         """Count one row that gives no record."""
@@ -124,18 +127,25 @@ class Source:
         )
 
     def file(self, name: str) -> Path:
-        """Path of a raw file that must exist."""
+        """Path of a raw file that must exist and hold something."""
         path = self.folder / name
         if not path.is_file():
             raise self.missing(name)
-        return path
+        return self._filled(path)
 
     def files(self, pattern: str) -> list[Path]:
         """Files matching a glob below the folder, in name order; at least one must exist."""
         found = sorted(path for path in self.folder.glob(pattern) if path.is_file())
         if not found:
             raise self.missing(pattern)
-        return found
+        return list(map(self._filled, found))
+
+    def _filled(self, path: Path) -> Path:
+        if path.stat().st_size == 0:
+            raise BadInput(
+                "the file is empty", file=path, expected=f"rows of {self.dataset}", fix=_FETCH_AGAIN
+            )
+        return path
 
     def relative(self, path: Path) -> str:
         """A path as it stands in messages and counts: relative to the folder."""
@@ -183,16 +193,18 @@ class Source:
             with open_parquet(path) as parquet:
                 _check_columns(parquet.schema_arrow, columns, path)
                 row = 0
-                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
+                for batch in _batches(parquet, wanted, path):
                     _check_nulls(batch, columns, path, row)
-                    for value in batch.to_pylist():
+                    for value in _values(batch, path, row):
                         row += 1
-                        yield Place(str(path), row), value
+                        self.at = Place(str(path), row)
+                        yield self.at, value
 
     def jsonl(self, path: Path) -> Iterator[tuple[Place, Row]]:
         """Stream (place, object) of a JSONL file."""
         for row, value in read_jsonl(path):
-            yield Place(str(path), row), value
+            self.at = Place(str(path), row)
+            yield self.at, value
 
     def json(self, path: Path) -> Any:
         """One JSON document, small enough to hold."""
@@ -200,16 +212,30 @@ class Source:
 
     def gzipped_array(self, name: str) -> Iterator[tuple[Place, Row]]:
         """Stream (place, object) of a gzipped JSON array without holding the array."""
-        path = self.file(name)
+        path, row = self.file(name), 0
         try:
             with gzip.open(path, "rt", encoding="utf-8") as handle:
                 for row, value in enumerate(_array_items(handle, path), start=1):
-                    place = Place(str(path), row)
+                    self.at = Place(str(path), row)
                     if not isinstance(value, dict):
-                        raise place.problem("row", value, "an object")
-                    yield place, value
-        except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-            raise BadInput(f"broken gzip file ({error})", file=path, fix=_FETCH_AGAIN) from None
+                        raise self.at.problem("row", value, "an object")
+                    yield self.at, value
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BadInput(
+                f"broken gzip file ({error})",
+                file=path,
+                row=row + 1,
+                expected="a whole gzip stream",
+                fix=_FETCH_AGAIN,
+            ) from None
+        except UnicodeDecodeError as error:
+            raise BadInput(
+                f"not UTF-8 in this row or soon after ({error.reason})",
+                file=path,
+                row=row + 1,
+                expected="UTF-8 text",
+                fix=_FETCH_AGAIN,
+            ) from None
 
     def zip_members(self, name: str, wanted: Mapping[str, str]) -> dict[str, tuple[str, bytes]]:
         """Read members of a zip by base name, without writing anything to disk.
@@ -234,12 +260,14 @@ class Source:
                         raise BadInput(
                             f"{len(matches)} members named {base}",
                             file=path,
-                            expected="one",
+                            expected=f"one of each of {', '.join(wanted.values())}",
                             fix=_FETCH_AGAIN,
                         )
                     found[key] = (f"{path}!{matches[0]}", archive.read(matches[0]))
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise BadInput(f"broken zip file ({error})", file=path, fix=_FETCH_AGAIN) from None
+            raise BadInput(
+                f"broken zip file ({error})", file=path, expected="a whole archive", fix=_FETCH_AGAIN
+            ) from None
         return found
 
 
@@ -248,7 +276,13 @@ def decode(content: bytes, file: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8 ({error})", file=file, fix=_FETCH_AGAIN) from None
+        raise BadInput(
+            f"not UTF-8 ({error.reason} at byte {error.start})",
+            file=file,
+            row=content.count(b"\n", 0, error.start) + 1,
+            expected="UTF-8 text",
+            fix=_FETCH_AGAIN,
+        ) from None
 
 
 def decode_json(content: bytes, file: str) -> Any:
@@ -282,7 +316,7 @@ def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
     def refuse(constant: str) -> None:
         raise BadInput(f"{constant} is not JSON", file=path, expected="strict JSON", fix=_FETCH_AGAIN)
 
-    decoder = json.JSONDecoder(parse_constant=refuse)
+    decoder, number = json.JSONDecoder(parse_constant=refuse), 1
     text = handle.read(_BLOCK)
     start = _SEPARATOR.match(text).end()
     if text[start : start + 1] != "[":
@@ -298,7 +332,13 @@ def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
             # The item may go on in the next block; doubling the unread rest keeps very long items linear.
             block = handle.read(max(_BLOCK, len(text) - start))
             if not block:
-                raise BadInput(f"not valid JSON ({error.msg})", file=path, fix=_FETCH_AGAIN) from None
+                raise BadInput(
+                    f"not valid JSON ({error.msg})",
+                    file=path,
+                    row=number,
+                    expected="an array of objects to its end",
+                    fix=_FETCH_AGAIN,
+                ) from None
             text, start = text[start:] + block, 0
             continue
         if "\\ud" in text[start:end].lower():
@@ -306,6 +346,7 @@ def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
             parse_json(text[start:end], file=path)
         yield value
         start = end
+        number += 1
 
 
 def _check_columns(schema: pa.Schema, columns: Mapping[str, Kind], path: Path) -> None:
@@ -335,6 +376,47 @@ def _check_columns(schema: pa.Schema, columns: Mapping[str, Kind], path: Path) -
                 expected=kind.rstrip("?") if isinstance(kind, str) else "struct",
                 fix=_FETCH_AGAIN,
             )
+        if isinstance(kind, tuple) and pa.types.is_struct(found):
+            names = {found.field(index).name for index in range(found.num_fields)}
+            for missing in sorted(set(kind) - names):
+                raise BadInput(
+                    "field of the column is missing",
+                    file=path,
+                    field=f"{name}.{missing}",
+                    expected=f"fields {', '.join(kind)}",
+                    fix=_FETCH_AGAIN,
+                )
+
+
+def _batches(parquet: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of some columns; broken data in the middle of the file is a `BadInput`."""
+    try:
+        yield from parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(
+            f"broken Parquet data ({error})", file=path, expected="a whole Parquet file", fix=_FETCH_AGAIN
+        ) from None
+
+
+def _values(batch: pa.RecordBatch, path: Path, before: int) -> list[Row]:
+    """Rows of a batch as objects; the first text that is not UTF-8 is a `BadInput` naming row and column."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        for row in range(batch.num_rows):
+            for name in batch.schema.names:
+                try:
+                    batch.column(name)[row].as_py()
+                except UnicodeDecodeError as error:
+                    raise BadInput(
+                        f"not UTF-8 ({error.reason})",
+                        file=path,
+                        row=before + row + 1,
+                        field=name,
+                        expected="UTF-8 text",
+                        fix=_FETCH_AGAIN,
+                    ) from None
+        raise
 
 
 def _is_text(kind: pa.DataType) -> bool:

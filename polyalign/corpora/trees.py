@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from polyalign.corpora.source import HELD_OUT_SPLIT, Draft, Source, Turn
+from polyalign.errors import BadInput
 from polyalign.records import choose_split, normalize_text
 
 _COLUMNS = {
@@ -61,6 +62,16 @@ def _read_messages(source: Source, official: str) -> tuple[set[str], dict[str, _
     seen: set[str] = set()
     messages: dict[str, _Message] = {}
     for place, row in source.table(official, _COLUMNS):
+        if row["message_id"] in seen:
+            raise BadInput(
+                "this message stands here a second time",
+                file=place.file,
+                row=place.row,
+                id=row["message_id"],
+                field="message_id",
+                expected="an id of its own for every message",
+                fix="remove the repeated row, or fetch or mirror the corpus again",
+            )
         seen.add(row["message_id"])
         if not (row["lang"] or "").lower().startswith("zh"):
             source.drop("not Chinese")

@@ -93,13 +93,14 @@ def _asked_passage(
     return grammar, context, [(question, answer, context.index(answer)) for question, answer in pairs]
 
 
-def _cmrc_row(seed: int, index: int) -> dict[str, Any]:
+def _cmrc_row(seed: int, number: int, index: int) -> dict[str, Any]:
+    """Row `number` with the text of item `index`."""
     _, context, asked = _asked_passage((seed, "cmrc2018", index), 4, 1)
     question, answer, start = asked[0]
     # A question whose only answer is empty must be dropped.
     empty = index % UNUSABLE_EVERY == UNUSABLE_EVERY - 1
     return {
-        "id": f"DEMO_{index}",
+        "id": f"DEMO_{number}",
         "context": context,
         "question": question,
         "answers": {"text": ["" if empty else answer], "answer_start": [start]},
@@ -110,13 +111,14 @@ def write_cmrc(out_dir: Path, rows: int, seed: int) -> None:
     """train, validation and test tables."""
     counts = split_counts(rows, {"train": 0.65, "validation": 0.1, "test": 0.25})
     for split, start, count in spread(counts):
-        items = (_cmrc_row(seed, text_source(index, start)) for index in range(start, start + count))
+        items = (_cmrc_row(seed, index, text_source(index, start)) for index in range(start, start + count))
         write_parquet(out_dir / f"{split}-00000-of-00001.parquet", CMRC_SCHEMA, items)
 
 
-def _drcd_row(seed: int, index: int) -> dict[str, Any]:
+def _drcd_row(seed: int, position: int, index: int) -> dict[str, Any]:
+    """Article at `position` with the text of item `index`."""
     grammar, context, asked = _asked_passage((seed, "drcd", index), 5, 2)
-    number = str(1000 + index)
+    number = str(1000 + position)
     questions = [
         {
             "question": question.translate(_TRADITIONAL),
@@ -134,7 +136,7 @@ def write_drcd(out_dir: Path, rows: int, seed: int) -> None:
     """train, dev and test tables of articles with one paragraph and two questions each."""
     counts = split_counts(-(-rows // 2), {"train": 0.65, "dev": 0.1, "test": 0.25})
     for split, start, count in spread(counts):
-        items = (_drcd_row(seed, text_source(index, start)) for index in range(start, start + count))
+        items = (_drcd_row(seed, index, text_source(index, start)) for index in range(start, start + count))
         write_parquet(out_dir / f"{split}-00000-of-00001.parquet", DRCD_SCHEMA, items)
 
 

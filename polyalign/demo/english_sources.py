@@ -94,7 +94,6 @@ def _squad_row(seed: int, split: str, index: int) -> dict[str, Any]:
     # The official validation split has several annotators, train has one.
     texts = [] if unanswerable else [answer] * (3 if split == "validation" else 1)
     return {
-        "id": f"demo{index:08x}",
         "title": grammar.expand("{name}_{kind}"),
         "context": context,
         "question": question,
@@ -106,7 +105,11 @@ def write_squad(out_dir: Path, rows: int, seed: int) -> None:
     """train and validation tables; the validation questions become the test split."""
     counts = split_counts(rows, {"train": 0.75, "validation": 0.25})
     for split, start, count in spread(counts):
-        items = (_squad_row(seed, split, text_source(index, start)) for index in range(start, start + count))
+        # A repetition has an id of its own, as in the real release.
+        items = (
+            {**_squad_row(seed, split, text_source(index, start)), "id": f"demo{index:08x}"}
+            for index in range(start, start + count)
+        )
         write_parquet(out_dir / f"{split}-00000-of-00001.parquet", SQUAD_SCHEMA, items)
 
 

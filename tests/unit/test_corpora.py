@@ -319,6 +319,12 @@ def test_oasst_keeps_whole_branches_only(tmp_path: Path) -> None:
     assert counts["dropped"] == {"ancestor left out": 2, "answers no prompt": 1, "deleted": 1}
 
 
+def test_a_message_that_stands_twice_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path, "train", [message("p", None, "prompter"), message("p", None, "prompter")])
+    with pytest.raises(BadInput, match=r"row 2, id p, field 'message_id': this message stands here a second"):
+        formatted("oasst2_zh", tmp_path, tmp_path / "out")
+
+
 def test_a_tree_of_great_depth_needs_no_recursion(tmp_path: Path) -> None:
     rows = [message("0", None, "prompter")]
     rows += [message(str(n), str(n - 1), "assistant" if n % 2 else "prompter") for n in range(1, 1500)]
