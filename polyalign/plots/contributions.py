@@ -25,7 +25,7 @@ def draw_contributions(entries: Sequence[Entry], title: str, png: StrPath, pdf: 
     rest = 1 - shares.sum(axis=0)
     grid = np.vstack([shares, rest])
     models = list(dict.fromkeys(entry.model for entry in entries))
-    width, height = 4.2 + 0.85 * len(entries), 2.05 + 0.31 * len(grid)
+    width, height = max(7.2, 4.2 + 0.85 * len(entries)), 2.05 + 0.31 * len(grid)
     with settings():
         figure = new_figure(width, height)
         axes = figure.subplots()

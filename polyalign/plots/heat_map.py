@@ -32,7 +32,8 @@ def draw_heat_map(tables: Sequence[Table], title: str, png: StrPath, pdf: StrPat
     panel = _CELL_HEIGHT * len(rows) + 0.55
     height = 1.9 + panel * len(shown)
     with settings():
-        figure = new_figure(2.6 + _CELL_WIDTH * len(columns), height)
+        # Narrower than 6 inches there is no room for the key.
+        figure = new_figure(max(6.0, 2.6 + _CELL_WIDTH * len(columns)), height)
         panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
         buckets = [column.key.partition("/")[2] for column in columns]
         for axes, table in zip(panels, shown, strict=True):

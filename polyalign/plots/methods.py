@@ -89,7 +89,7 @@ def draw_methods(table: Table, title: str, png: StrPath, pdf: StrPath) -> bool:
     columns, places = _panel_columns(table), _heights(rows)
     height = 1.7 + _ROW_HEIGHT * (places[-1] + 1)
     with settings():
-        figure = new_figure(2.0 + 2.6 * len(columns), height)
+        figure = new_figure(max(7.0, 2.0 + 2.6 * len(columns)), height)
         panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)
         for axes, column in zip(panels[0], columns, strict=True):
             _draw_panel(axes, table, rows, column)
