@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from polyalign.files import StrPath, atomic_path
 from polyalign.tables.model import Column, Page, Row, Table, Value
@@ -21,6 +22,10 @@ _LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "−": "$-$",
         "–": "--",
+        "<": "$<$",
+        ">": "$>$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
     }
 )
 CSV_COLUMNS = (
@@ -106,20 +111,26 @@ def _markdown_table(table: Table) -> list[str]:
 
 def to_latex(page: Page) -> str:
     """A booktabs float a table; intervals and words stand in a smaller line of their own."""
-    floats = [_latex_table(page, table) for table in page.tables]
+    floats = [_latex_table(page, table, first=page.tables[0]) for table in page.tables]
     return "% Needs \\usepackage{booktabs,graphicx}.\n" + "\n".join(floats)
 
 
 def _latex_header(column: Column) -> str:
-    arrow = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}[column.direction]
-    return column.header.translate(_LATEX) + (arrow if column.show_arrow else "")
+    """A word a line, so that a column is no wider than its numbers; the arrow stays with the last word."""
+    words = [word.replace("\u00a0", " ").translate(_LATEX) for word in header(column).split(" ")]
+    return words[0] if len(words) == 1 else r"\shortstack[r]{" + r"\\".join(words) + "}"
 
 
-def _latex_table(page: Page, table: Table) -> str:
+def _latex_label(page: Page, table: Table) -> str:
+    return f"tab:{page.name}-{page.language}-{table.key}".replace("_", "-").replace(" ", "-")
+
+
+def _latex_table(page: Page, table: Table, first: Table) -> str:
+    """A float; notes of the page stand in the caption of its first one, which the others name."""
     width = len(table.columns) + 1
     lines = [
         r"\begin{table*}[t]",
-        r"\centering\small",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
         # Only tables wider than the page are scaled.
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
@@ -134,10 +145,14 @@ def _latex_table(page: Page, table: Table) -> str:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{name}}}}} \\"]
         for row in (row for row in table.rows if row.model == model):
             lines += _latex_row(row, table.columns)
-    caption = " ".join([f"{page.title}. {table.title}.", *table.notes, *page.notes])
-    caption = caption.translate(_LATEX).replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
+    caption = " ".join(
+        [f"{page.title}. {table.title}.", *table.notes, *(page.notes if table is first else [])]
+    )
+    caption = caption.translate(_LATEX)
+    if table is not first and page.notes:
+        caption += rf" Rows, intervals and tests as in Table~\ref{{{_latex_label(page, first)}}}."
     lines += [r"\bottomrule", r"\end{tabular}}", rf"\caption{{{caption}}}"]
-    lines += [rf"\label{{tab:{page.name}-{page.language}-{table.key.replace('_', '-')}}}", r"\end{table*}"]
+    lines += [rf"\label{{{_latex_label(page, table)}}}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
 
 
@@ -152,9 +167,11 @@ def _latex_row(row: Row, columns: Sequence[Column]) -> list[str]:
         text = main_text(value, column).translate(_LATEX)
         cells.append(rf"\textbf{{{text}}}" if value.bold else text)
     lines = [" & ".join([row.label.translate(_LATEX), *cells]) + r" \\"]
-    small = [" ".join(small_texts(value, column)) for value, column in values]
-    if any(small):
-        lines.append(" & ".join(["", *(_latex_small(text) for text in small)]) + r" \\[2pt]")
+    small = [small_texts(value, column) for value, column in values]
+    for texts in zip_longest(*small, fillvalue=""):
+        lines.append(" & ".join(["", *(_latex_small(text) for text in texts)]) + r" \\")
+    if len(lines) > 1:
+        lines[-1] += "[2pt]"
     return lines
 
 

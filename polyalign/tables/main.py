@@ -23,6 +23,13 @@ COLUMNS = (
     Column("aggregate", "Aggregate", 1),
     Column("mean_tokens", "Tokens", 0, 1),
 )
+COMPONENTS = {
+    "qa_f1": "F1",
+    "bng_score": "1 / (1 + BNG)",
+    "mauve_global": "MAUVE",
+    "nuf_hypervolume": "NUF",
+}
+"""Components of the aggregate as readers know them."""
 CHARACTER_KEYS = ("char_f1", "char_rouge_l_f1")
 """Metrics that say more than their namesakes where words are not separated by spaces."""
 HUMAN_NOTE = (
@@ -34,7 +41,7 @@ def main_page(entries: Sequence[Entry], language: str) -> Page:
     """Methods by model with intervals and what humans reach; best in bold where the tests support it."""
     columns, notes = shown_columns(entries, language)
     rows = method_rows(entries, columns, human=True)
-    tables = [Table("methods", "Methods by model", columns, rows, notes=notes)]
+    tables = [Table("methods", "All metrics", columns, rows, notes=notes)]
     differences = differences_table(entries, columns)
     return Page(
         "main",
@@ -88,5 +95,6 @@ def shown_columns(entries: Sequence[Entry], language: str) -> tuple[list[Column]
         columns = [column for column in columns if column.key != "aggregate"]
         notes.append("The aggregate is left out: it is made of different components in different rows.")
     elif parts and any(column.key == "aggregate" for column in columns):
-        notes.append(f"The aggregate is the geometric mean of {', '.join(next(iter(parts)))}.")
+        names = [COMPONENTS.get(name, name) for name in next(iter(parts))]
+        notes.append(f"The aggregate is the geometric mean of {', '.join(names[:-1])} and {names[-1]}.")
     return columns, notes

@@ -56,6 +56,26 @@ def test_the_tables_of_the_paper_resolve_from_nothing(snakemake, tmp_path):
     assert jobs["fetch_source"] == 14
 
 
+def test_published_recipes_resolve_and_another_run_joins_the_tables(snakemake, tmp_path):
+    """The two commands of docs/tables.md, Published against corrected recipes."""
+    paper = snakemake(
+        "-n", "--directory", tmp_path, "--configfile", "config/tables/paper.yaml", "--", "metrics"
+    )
+    assert paper.returncode == 0, paper.stderr
+    assert planned_rules(paper.stdout + paper.stderr)["evaluate_predictions"] == 2 * 4 * 6
+    metrics = tmp_path / "other/results/metrics"
+    metrics.mkdir(parents=True)
+    for name in ("en_sft_llama3b.json", "en_sft_llama3b_bootstrap.parquet", "en_sft_mine.json"):
+        (metrics / name).touch()
+    compare = f"tables={{compare: {{published recipes: {tmp_path / 'other'}}}}}"
+    done = snakemake("-n", "--directory", tmp_path, "--config", compare, "--", "results/tables/main_en.html")
+    assert done.returncode == 0, done.stderr
+    inputs = [line for line in done.stdout.splitlines() if "results/tables" not in line and "other/" in line]
+    assert inputs
+    assert all("other/results/metrics/en_sft_llama3b.json" in line for line in inputs)
+    assert not any("en_sft_mine" in line for line in inputs)
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(
