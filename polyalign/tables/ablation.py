@@ -6,6 +6,7 @@ names other runs, their cells stand beside this run's.
 
 from collections.abc import Mapping, Sequence
 
+from polyalign.metrics.bootstrap import holm
 from polyalign.table_data import Entry, check_comparable
 from polyalign.tables.comparisons import by_model, difference, verdict
 from polyalign.tables.main import CHARACTER_KEYS, method_rows, shown_columns
@@ -163,25 +164,34 @@ def _recipes(entries: Sequence[Entry], language: str, label: str, others: Sequen
         # Each cell against its own counterpart: same rows, features, parameters and scorer.
         check_comparable([mine[other.report.cell.name], other], same_cell=True)
     columns, _ = shown_columns([*(mine[other.report.cell.name] for other in found), *found], language)
+    tests = {
+        (other.report.cell.name, column.key): tested
+        for other in found
+        for column in columns
+        if (tested := difference(mine[other.report.cell.name], other, column.key)) is not None
+    }
+    corrected = dict(zip(tests, holm([tested.p_value for tested in tests.values()]), strict=True))
+    level = 1 - entries[0].report.intervals.confidence
     rows = []
     for other in found:
-        here = mine[other.report.cell.name]
-        own = method_rows([here], columns)[0]
-        rows.append(Row(here.model, here.method, here.label, own.values))
-        values = {}
+        name = other.report.cell.name
+        here, values = mine[name], {}
         for column in columns:
-            low, high = other.interval(column.key)
-            tested = difference(here, other, column.key)
-            text = ""
-            if tested:
-                word, _ = verdict(tested, column, tested.beyond_noise)
-                text = f"{tested.estimate:+.{column.digits}f} here, {word}"
-            values[column.key] = Value(other.estimates.get(column.key), low, high, text=text)
+            text, key = "", (name, column.key)
+            if key in tests:
+                word, _ = verdict(tests[key], column, corrected[key] < level)
+                text = f"{tests[key].estimate:+.{column.digits}f} here, {word}"
+            values[column.key] = Value(
+                other.estimates.get(column.key), *other.interval(column.key), text=text
+            )
+        rows.append(Row(here.model, here.method, here.label, method_rows([here], columns)[0].values))
         rows.append(Row(here.model, other.method, f"{here.label}, {label}", values))
     return Table(
         f"run_{label}",
         f"This run against {label}",
         columns,
         rows,
-        notes=["Differences are this run less the other, in paired tests, not corrected for their number."],
+        notes=[
+            f"Differences are this run less the other, in paired tests, {len(tests)} corrected together (Holm)."
+        ],
     )
