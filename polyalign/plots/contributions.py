@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyalign.files import StrPath
-from polyalign.plots.style import SOFT, new_figure, save, settings
-from polyalign.table_data import Entry
+from polyalign.plots.style import INK, SOFT, as_grid, new_figure, save, settings
+from polyalign.tables.entries import Entry
 
 FEATURES = 14
 """Features that are shown: those with the largest share in any one method come first."""
@@ -37,23 +37,17 @@ def draw_contributions(entries: Sequence[Entry], title: str, png: StrPath, pdf: 
             dark = row < len(names) and value > 0.6 * top
             axes.text(
                 column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=8.5,
-                color="white" if dark else "#1d2430",
+                color="white" if dark else INK,
             )  # fmt: skip
         labels = [f"{name} *" if name in doubtful else name for name in names]
         axes.set_yticks(range(len(grid)), [*labels, f"{_count(entries) - len(names)} others"], fontsize=9)
         heads = [f"{entry.label}\nBNG {_short(entry.estimates['bng'])}" for entry in entries]
         axes.set_xticks(range(len(entries)), heads, fontsize=9)
         axes.xaxis.tick_top()
-        axes.tick_params(length=0, colors="#1d2430")
-        for side in axes.spines.values():
-            side.set_visible(False)
-        axes.set_xticks(np.arange(len(entries) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(grid) + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", lw=1.5)
-        axes.tick_params(which="minor", length=0)
+        as_grid(axes, *grid.shape)
         for place in range(1, len(entries)):
             if entries[place].model != entries[place - 1].model:
-                axes.axvline(place - 0.5, color="#1d2430", lw=1)
+                axes.axvline(place - 0.5, color=INK, lw=1)
         if len(models) > 1:
             for model in models:
                 there = [place for place, entry in enumerate(entries) if entry.model == model]

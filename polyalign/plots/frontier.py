@@ -12,7 +12,7 @@ from polyalign.metrics.aggregate import naturalness
 from polyalign.metrics.groups import group_key
 from polyalign.metrics.nuf import pareto_frontier
 from polyalign.plots.style import SOFT, colour, mark, new_figure, plain, save, settings
-from polyalign.table_data import Entry
+from polyalign.tables.entries import Entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

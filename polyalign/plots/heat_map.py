@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polyalign.files import StrPath
-from polyalign.plots.style import SOFT, new_figure, save, settings
+from polyalign.plots.style import INK, SOFT, as_grid, new_figure, save, settings
 from polyalign.tables.groups import bucket_label
 from polyalign.tables.model import Row, Table
 
@@ -82,19 +82,13 @@ def _draw_panel(axes: "Axes", table: Table, buckets: Sequence[str]) -> None:
                 ha="center",
                 va="center",
                 fontsize=8.5,
-                color="white" if dark else "#1d2430",
+                color="white" if dark else INK,
                 fontweight="bold" if bold else "normal",
             )
     several = len(table.models) > 1
     axes.set_yticks(range(len(rows)), [f"{row.model}  {row.label}" if several else row.label for row in rows])
-    axes.tick_params(length=0, axis="both", colors="#1d2430")
     axes.set_title(table.title, loc="left", fontsize=11, fontweight="bold")
-    for side in axes.spines.values():
-        side.set_visible(False)
-    axes.set_xticks(np.arange(len(buckets) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", lw=1.5)
-    axes.tick_params(which="minor", length=0)
+    as_grid(axes, *values.shape)
     for place in range(1, len(rows)):
         if rows[place].model != rows[place - 1].model:
-            axes.axhline(place - 0.5, color="#1d2430", lw=1)
+            axes.axhline(place - 0.5, color=INK, lw=1)

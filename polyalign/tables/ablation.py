@@ -7,8 +7,8 @@ names other runs, their cells stand beside this run's.
 from collections.abc import Mapping, Sequence
 
 from polyalign.metrics.bootstrap import holm
-from polyalign.table_data import Entry, check_comparable
 from polyalign.tables.comparisons import by_model, difference, verdict
+from polyalign.tables.entries import Entry, check_comparable
 from polyalign.tables.main import CHARACTER_KEYS, method_rows, shown_columns
 from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
 from polyalign.tables.notes import page_notes

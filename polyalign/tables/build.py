@@ -16,8 +16,8 @@ from polyalign.plots.frontier import draw_frontier
 from polyalign.plots.heat_map import draw_heat_map
 from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
-from polyalign.table_data import METHOD_LABELS, Entry, check_comparable, read_entry
 from polyalign.tables.ablation import ablation_page
+from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
 from polyalign.tables.formats import to_csv, to_latex, to_markdown, write_text
 from polyalign.tables.groups import bucket_page, dataset_page
 from polyalign.tables.html import to_html

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from polyalign.metrics.bootstrap import Difference, holm, paired_difference
-from polyalign.table_data import Entry
+from polyalign.tables.entries import Entry
 from polyalign.tables.model import Column, Row, Table, Tone, Value
 
 BASELINES = ("base", "sft")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from polyalign.metrics.groups import group_key
 from polyalign.records import LENGTH_BINS
-from polyalign.table_data import Entry
+from polyalign.tables.entries import Entry
 from polyalign.tables.main import CHARACTER_KEYS, method_rows
 from polyalign.tables.model import Column, Page, Table, language_name
 from polyalign.tables.notes import page_notes

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from polyalign.table_data import Entry
 from polyalign.tables.comparisons import best_cells, by_model, differences_table
+from polyalign.tables.entries import Entry
 from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
 from polyalign.tables.notes import page_notes
 

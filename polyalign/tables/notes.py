@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from polyalign.table_data import Entry
+from polyalign.tables.entries import Entry
 
 
 def page_notes(entries: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from polyalign.prompts import ORACLE_METHODS
 from polyalign.published import CITATION, FLAGS, PublishedReport, published_metrics, published_reports
-from polyalign.table_data import METHOD_LABELS, Entry
+from polyalign.tables.entries import METHOD_LABELS, Entry
 from polyalign.tables.model import Column, Page, Row, Table, Tone, Value, language_name
 from polyalign.tables.notes import page_notes
 

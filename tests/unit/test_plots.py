@@ -8,7 +8,7 @@ from metrics_world import World
 from PIL import Image
 
 from polyalign.plots import contributions, frontier, heat_map, methods, style
-from polyalign.table_data import Entry, read_entry
+from polyalign.tables.entries import Entry, read_entry
 from polyalign.tables.groups import bucket_page
 from polyalign.tables.main import main_page
 

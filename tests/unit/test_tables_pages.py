@@ -9,9 +9,9 @@ from polyalign.errors import PolyAlignError
 from polyalign.files import write_jsonl
 from polyalign.metrics.evaluate import evaluate
 from polyalign.published import published_metrics, published_reports
-from polyalign.table_data import Entry, read_entry
 from polyalign.tables.ablation import ablation_page
 from polyalign.tables.build import build_tables
+from polyalign.tables.entries import Entry, read_entry
 from polyalign.tables.groups import bucket_page, dataset_page
 from polyalign.tables.published import DIFFERS, NOT_COMPARABLE, REPRODUCED, judge, published_page
 
