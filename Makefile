@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo report test bench lint format lock clean
+.PHONY: help demo report test test-slurm bench lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ test: $(READY) ## every fast test
 
 bench: $(READY) ## speed and memory of every stage
 	$(BIN)/python -m tests.bench
+
+test-slurm: $(READY) ## the demo on a real one-node Slurm (root and apt, or skipped)
+	$(BIN)/python -m pytest tests/slurm -s
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .

@@ -64,7 +64,8 @@ def jobs_now() -> Iterator[dict[str, str]]:
     """Fields of every job Slurm knows, from `scontrol show job -d`."""
     done = subprocess.run(["scontrol", "show", "job", "-d", "-o"], text=True, capture_output=True, check=False)
     for line in done.stdout.splitlines():
-        yield dict(re.findall(r"(\w+)=(\S*)", line))
+        if line.startswith("JobId="):
+            yield dict(re.findall(r"(\w+)=(\S*)", line))
 
 
 def running_job(rule: str) -> str | None:
