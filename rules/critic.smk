@@ -74,6 +74,7 @@ rule train_critic:
         buckets="results/critic/{lang}/{model}/buckets.json",
         head="results/critic/{lang}/{model}/model.safetensors",
         history="results/critic/{lang}/{model}/history.csv",
+        steps="results/critic/{lang}/{model}/steps.csv",
         manifest="results/critic/{lang}/{model}/manifest.json",
     log:
         "logs/train_critic/{lang}_{model}.log",

@@ -1,8 +1,9 @@
 """A trained critic on disk and in use.
 
 A bundle is a folder: config.json (layout, encoder, recipe, how it did), buckets.json (bucket names in id
-order), model.safetensors (the head) and history.csv (losses by epoch). The encoder is not copied: the bundle
-knows its digest and where it lay.
+order), model.safetensors (the head), history.csv (losses by epoch) and steps.csv (loss and gradient norm of every
+step). A frozen encoder is not copied: the bundle knows its digest and where it lay. A fine-tuned one stands in
+encoder/.
 """
 
 import csv
@@ -14,12 +15,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from polyalign.critic.model import BucketVocabulary, CriticHead, Encoder
+from polyalign.critic.model import BucketVocabulary, CriticHead, Encoder, encoder_digest
 from polyalign.critic.recipe import CriticRecipe, read_recipe
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory, read_json, write_json
 
 FORMAT_VERSION = 1
+ENCODER = "encoder"
 
 
 class Critic:
@@ -56,20 +58,33 @@ class Critic:
         return self.score_vectors(self.encoder.encode(texts), self.vocabulary.ids(bucket_ids))
 
 
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def save_critic(
-    bundle_dir: StrPath, critic: Critic, history: Sequence[Mapping[str, Any]], outcome: Mapping[str, Any]
+    bundle_dir: StrPath,
+    critic: Critic,
+    history: Sequence[Mapping[str, Any]],
+    outcome: Mapping[str, Any],
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the bundle folder, whole or not at all.
 
     Args:
-        history: one row an epoch, all with the same keys.
+        history, steps: one row an epoch and one a step, each with the same keys.
         outcome: what training found (best epoch, losses, score diagnostics), kept in config.json.
     """
     recipe, encoder = critic.recipe, critic.encoder
+    learned = recipe.encoder.training == "finetuned"
+    place = Path(os.path.relpath(encoder.folder.resolve(), Path(bundle_dir).resolve())).as_posix()
     config = {
         "format_version": FORMAT_VERSION,
         "encoder": {
-            "path": Path(os.path.relpath(encoder.folder.resolve(), Path(bundle_dir).resolve())).as_posix(),
+            "path": ENCODER if learned else place,
             "digest": encoder.digest,
             "dtype": encoder.dtype,
             "dim": encoder.dim,
@@ -80,14 +95,15 @@ def save_critic(
         "outcome": dict(outcome),
     }
     with atomic_directory(bundle_dir) as folder:
+        if learned:
+            encoder.save(folder / ENCODER)
+            config["encoder"] |= {"digest": encoder_digest(folder / ENCODER), "started_from": encoder.digest}
         write_json(folder / "config.json", config)
         write_json(folder / "buckets.json", critic.vocabulary.names)
         state = {name: tensor.cpu().contiguous() for name, tensor in critic.head.state_dict().items()}
         save_file(state, folder / "model.safetensors")
-        with open(folder / "history.csv", "w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(history[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
+        _write_rows(folder / "history.csv", history)
+        _write_rows(folder / "steps.csv", steps)
 
 
 def load_critic(bundle_dir: StrPath, device: str = "cpu", *, encoder_dir: StrPath | None = None) -> Critic:
@@ -95,7 +111,8 @@ def load_critic(bundle_dir: StrPath, device: str = "cpu", *, encoder_dir: StrPat
 
     Args:
         device: "cpu", "cuda", "cuda:1", ... or "auto".
-        encoder_dir: the encoder's model folder; by default where it lay, relative to the bundle, in training.
+        encoder_dir: a frozen encoder's model folder; by default where it lay, relative to the bundle, in
+            training. A fine-tuned encoder is always the bundle's own.
 
     Raises:
         BadInput: the bundle is of another layout, or the encoder is not the one the critic was trained with.
@@ -111,7 +128,8 @@ def load_critic(bundle_dir: StrPath, device: str = "cpu", *, encoder_dir: StrPat
             fix="train the critic again",
         )
     recipe = read_recipe(config["recipe"])
-    folder = Path(encoder_dir) if encoder_dir is not None else Path(bundle_dir) / config["encoder"]["path"]
+    own = encoder_dir is None or recipe.encoder.training == "finetuned"
+    folder = Path(bundle_dir) / config["encoder"]["path"] if own else Path(encoder_dir)
     encoder = Encoder(folder, recipe.encoder, device)
     if encoder.digest != config["encoder"]["digest"]:
         raise BadInput(

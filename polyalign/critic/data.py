@@ -1,4 +1,5 @@
-"""What the critic reads: pair tables as arrays, and answer vectors computed once per distinct text.
+"""What the critic reads: pair tables as arrays, and answer vectors, computed once per distinct text
+unless the encoder learns.
 
 Vectors are kept as files in a cache folder, a chunk of texts each, named by encoder and texts. So a killed
 job goes on where it stopped, and scoring takes the vectors that training made. Deleting the folder costs time
@@ -89,6 +90,17 @@ class CachedVectors:
         return torch.from_numpy(vectors)
 
 
+class LearnedVectors:
+    """Vectors of a list of texts, encoded anew whenever they are asked for: the encoder changes as it learns."""
+
+    def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
+        self._texts, self._encoder = texts, encoder
+
+    def take(self, places: np.ndarray) -> torch.Tensor:
+        """Vectors [m, dim], float32, of the texts at `places` [m], with gradients where they are enabled."""
+        return self._encoder.encode_to_learn([self._texts[place] for place in places])
+
+
 def embed_texts(texts: Sequence[str], encoder: Encoder, cache: StrPath, label: str) -> CachedVectors:
     """Encode texts chunk by chunk into the folder `cache`, taking the chunks that are there already."""
     settings = encoder.settings
@@ -126,7 +138,7 @@ class PairBatches:
     def __init__(
         self,
         pairs: PairData,
-        vectors: CachedVectors,
+        vectors: CachedVectors | LearnedVectors,
         vocabulary: BucketVocabulary,
         rows: np.ndarray,
         device: torch.device,

@@ -1,4 +1,4 @@
-"""The critic's network: a frozen encoder, and a head that scores an answer vector within its bucket.
+"""The critic's network: an encoder, and a head that scores an answer vector within its bucket.
 
 docs/method.md, Critic and HDPO. The encoder is any model folder that transformers' AutoModel opens.
 """
@@ -91,13 +91,18 @@ def resolve_device(device: str) -> torch.device:
 
 
 class Encoder:
-    """A frozen model folder that turns answers into float32 vectors [n, dim].
+    """A model folder that turns answers into float32 vectors [n, dim].
+
+    Args:
+        trainable: keep float32 weights that learn; bfloat16 on a GPU is then left to autocast.
 
     Raises:
         BadInput: the folder holds no model, or its tokenizer has no end-of-sequence token.
     """
 
-    def __init__(self, folder: StrPath, settings: EncoderSettings, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: StrPath, settings: EncoderSettings, device: str = "cpu", *, trainable: bool = False
+    ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
         self.folder = Path(folder)
@@ -115,10 +120,11 @@ class Encoder:
                 file=folder,
                 expected="an eos_token, which stands for an empty answer",
             )
-        self.model = AutoModel.from_pretrained(
-            self.folder, dtype=getattr(torch, dtype), local_files_only=True
-        )
-        self.model.to(self.device).eval().requires_grad_(False)
+        held = "float32" if trainable else dtype
+        self.model = AutoModel.from_pretrained(self.folder, dtype=getattr(torch, held), local_files_only=True)
+        self.model.to(self.device).eval().requires_grad_(trainable)
+        if trainable and settings.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
 
     @property
     def dim(self) -> int:
@@ -142,19 +148,41 @@ class Encoder:
                 batches.append([position])
         return batches
 
+    def _forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Vectors [m, dim], float32, of m rows of token ids, padded to the longest."""
+        width = max(len(row) for row in ids)
+        tokens = torch.zeros(len(ids), width, dtype=torch.int64)
+        mask = torch.zeros(len(ids), width, dtype=torch.int64)
+        for number, row in enumerate(ids):
+            tokens[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        tokens, mask = tokens.to(self.device), mask.to(self.device)
+        autocast = self.model.dtype == torch.float32 and self.dtype != "float32"
+        with torch.autocast(self.device.type, dtype=getattr(torch, self.dtype), enabled=autocast):
+            hidden = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+        return mean_pool(hidden.float(), mask)
+
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Mask-weighted mean of the last hidden states of each text: float32 [n, dim] on the CPU."""
         ids = self._token_ids(texts)
         vectors = torch.empty(len(texts), self.dim, dtype=torch.float32)
         for batch in self._batches([len(row) for row in ids]):
-            width = max(len(ids[position]) for position in batch)
-            tokens = torch.zeros(len(batch), width, dtype=torch.int64)
-            mask = torch.zeros(len(batch), width, dtype=torch.int64)
-            for row, position in enumerate(batch):
-                tokens[row, : len(ids[position])] = torch.tensor(ids[position])
-                mask[row, : len(ids[position])] = 1
-            tokens, mask = tokens.to(self.device), mask.to(self.device)
-            hidden = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
-            vectors[batch] = mean_pool(hidden.float(), mask).cpu()
+            vectors[batch] = self._forward([ids[position] for position in batch]).cpu()
         return vectors
+
+    def encode_to_learn(self, texts: Sequence[str]) -> torch.Tensor:
+        """The same vectors on the encoder's device, through which gradients reach its weights."""
+        ids = self._token_ids(texts)
+        places, parts = [], []
+        for batch in self._batches([len(row) for row in ids]):
+            places += batch
+            parts.append(self._forward([ids[position] for position in batch]))
+        order = torch.empty(len(places), dtype=torch.int64, device=self.device)
+        order[torch.tensor(places, device=self.device)] = torch.arange(len(places), device=self.device)
+        return torch.cat(parts)[order]
+
+    def save(self, folder: StrPath) -> None:
+        """Write model and tokenizer to a folder, as `Encoder` opens it again."""
+        self.model.save_pretrained(folder, max_shard_size="1TB")
+        self.tokenizer.save_pretrained(folder)

@@ -14,7 +14,16 @@ DOCS = "docs/critic.md"
 
 
 class EncoderSettings(Settings):
-    """How answers are turned into vectors by the frozen encoder."""
+    """How answers are turned into vectors, and whether that is learned too."""
+
+    training: Literal["frozen", "finetuned"] = Field(
+        "frozen",
+        description="frozen: each answer is encoded once; finetuned: the encoder learns with the head",
+    )
+    learning_rate: PositiveFloat = Field(1e-5, description="AdamW learning rate of a fine-tuned encoder")
+    gradient_checkpointing: bool = Field(
+        False, description="compute a fine-tuned encoder's activations twice, to save memory"
+    )
 
     max_length: PositiveInt = Field(512, description="tokens kept of an answer, from its start")
     batch_tokens: PositiveInt = Field(16384, description="padded tokens that one forward pass may hold")
@@ -34,7 +43,7 @@ class CriticRecipe(Settings):
         "human_and_model",
         description="answers whose targets are learned; human (published): model answers are only ranked",
     )
-    encoder: EncoderSettings = Field(EncoderSettings(), description="the frozen encoder")
+    encoder: EncoderSettings = Field(EncoderSettings(), description="the encoder")
     bucket_dim: PositiveInt = Field(64, description="width of the bucket embedding")
     hidden_dim: PositiveInt = Field(256, description="width of the two hidden layers")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout after each hidden layer")

@@ -11,16 +11,22 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from datasets import Dataset
-from training_world import arguments, close, equal, history, make_world, recipe, tables, weights
+from training_world import (
+    arguments,
+    close,
+    equal,
+    history,
+    make_world,
+    recipe,
+    tables,
+    untrained_critic,
+    weights,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from polyalign.critic.bundle import Critic, save_critic
-from polyalign.critic.model import BucketVocabulary, CriticHead, Encoder
-from polyalign.critic.recipe import read_recipe
 from polyalign.errors import BadInput
 from polyalign.files import read_table, write_json, write_table
 from polyalign.training import state
@@ -37,16 +43,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def critic(world):
-    """An untrained critic bundle: it scores, which is all that training asks of it."""
-    settings = read_recipe({"encoder": {"max_length": 64}})
-    encoder = Encoder(world / "base", settings.encoder)
-    vocabulary = BucketVocabulary(read_table(world / "pairs.parquet", ["bucket_id"])["bucket_id"].to_pylist())
-    torch.manual_seed(3)
-    head = CriticHead(
-        encoder.dim, len(vocabulary), settings.bucket_dim, settings.hidden_dim, settings.dropout
-    )
-    save_critic(world / "critic", Critic(encoder, head, vocabulary, settings), [{"epoch": 1}], {})
-    return world / "critic"
+    return untrained_critic(world)
 
 
 def run_hdpo(world, out, pairs="pairs.parquet", **changes):

@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from polyalign.files import write_table
+from polyalign.critic.bundle import Critic, save_critic
+from polyalign.critic.model import BucketVocabulary, CriticHead, Encoder
+from polyalign.critic.recipe import read_recipe
+from polyalign.files import read_table, write_table
 from polyalign.prompts import load_chat_template
 from polyalign.records import RecordWriter, make_record
 from polyalign.training.recipe import resolve_recipe
@@ -84,10 +87,11 @@ def make_model(folder, texts, hidden=64):
     tokenizer.save_pretrained(folder)
 
 
-def make_world(folder: Path, rows=40):
+def make_world(folder: Path, rows=40, hidden=64):
     """Write model, records and scored pairs under `folder`; returns it."""
     records = make_records(rows)
-    make_model(folder / "base", [record["question"] + " " + record["human_answer"] for record in records])
+    texts = [record["question"] + " " + record["human_answer"] for record in records]
+    make_model(folder / "base", texts, hidden)
     with RecordWriter(folder / "train.parquet") as writer:
         for record in records:
             writer.write(record)
@@ -133,6 +137,20 @@ def arguments(world, out, **overrides):
         "code": "test",
         **overrides,
     }
+
+
+def untrained_critic(world):
+    """Write a critic bundle with random weights: it scores, which is all that training asks of it."""
+    settings = read_recipe({"encoder": {"max_length": 64}})
+    encoder = Encoder(world / "base", settings.encoder)
+    vocabulary = BucketVocabulary(read_table(world / "pairs.parquet", ["bucket_id"])["bucket_id"].to_pylist())
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        head = CriticHead(
+            encoder.dim, len(vocabulary), settings.bucket_dim, settings.hidden_dim, settings.dropout
+        )
+    save_critic(world / "critic", Critic(encoder, head, vocabulary, settings), [{"epoch": 1}], {})
+    return world / "critic"
 
 
 def tables(world, pairs="pairs.parquet"):
