@@ -259,3 +259,25 @@ class TestCells:
     def test_methods_are_named_once(self):
         assert set(TRAINED_METHODS) | set(ORACLE_METHODS) < set(METHODS)
         assert not set(TRAINED_METHODS) & set(ORACLE_METHODS)
+
+
+def test_recipes_change_in_general_then_for_a_model_then_for_its_method():
+    values = changed("recipe_overrides", {"hdpo": {"beta": 0.2, "epochs": 2, "online": {"every": 5}}})
+    values["models"]["tiny"]["recipe_overrides"] = {
+        "training": {"epochs": 3, "precision": "float32"},
+        "hdpo": {"precision": "bfloat16", "online": {"weight": 0.1}},
+        "critic": {"epochs": 9},
+    }
+    config = load_config(values)
+    assert config.overrides_of("hdpo", "tiny") == {
+        "beta": 0.2,
+        "epochs": 3,
+        "precision": "bfloat16",
+        "online": {"every": 5, "weight": 0.1},
+    }
+    assert config.overrides_of("sft", "tiny") == {"epochs": 3, "precision": "float32"}
+    assert config.overrides_of("critic", "tiny") == {"epochs": 9}, "`training` is not the critic's"
+    assert config.overrides_of("hdpo", "qwen1.5b")["epochs"] == 2
+    assert config.overrides_of("hdpo", "tiny") == config.overrides_of("hdpo", "tiny"), (
+        "nothing is merged in place"
+    )
