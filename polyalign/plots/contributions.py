@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyalign.files import StrPath
-from polyalign.plots.style import INK, SOFT, as_grid, new_figure, save, settings
+from polyalign.plots.style import INK, SOFT, as_grid, finish, new_figure, save, settings
 from polyalign.tables.entries import Entry
 
 FEATURES = 14
@@ -55,9 +55,7 @@ def draw_contributions(entries: Sequence[Entry], title: str, png: StrPath, pdf: 
                     model, (np.mean(there), len(grid) - 0.4), annotation_clip=False, ha="center", va="top",
                     fontsize=9, style="italic", color=SOFT,
                 )  # fmt: skip
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        figure.text(0.01, 0.05 / height, _KEY, fontsize=8, color=SOFT)
-        figure.tight_layout(rect=(0, 0.42 / height, 1, 1))
+        finish(figure, title, _KEY)
         save(figure, png, pdf)
     return True
 

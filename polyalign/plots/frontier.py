@@ -11,7 +11,7 @@ from polyalign.files import StrPath
 from polyalign.metrics.aggregate import naturalness
 from polyalign.metrics.groups import group_key
 from polyalign.metrics.nuf import pareto_frontier
-from polyalign.plots.style import SOFT, colour, mark, new_figure, plain, save, settings
+from polyalign.plots.style import colour, finish, mark, new_figure, plain, save, settings
 from polyalign.tables.entries import Entry
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def draw_frontier(entries: Sequence[Entry], title: str, png: StrPath, pdf: StrPa
             fontsize=9.5,
             handletextpad=0.3,
         )
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        figure.text(0.01, 0.04 / height, _KEY, fontsize=8, color=SOFT)
-        figure.tight_layout(rect=(0, 0.22 / height, 1, 1 - 0.4 / height))
+        finish(figure, title, _KEY, above=0.26)
         save(figure, png, pdf)
     return True
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polyalign.files import StrPath
-from polyalign.plots.style import INK, SOFT, as_grid, new_figure, save, settings
+from polyalign.plots.style import INK, as_grid, finish, new_figure, save, settings
 from polyalign.tables.groups import bucket_label
 from polyalign.tables.model import Row, Table
 
@@ -40,9 +40,7 @@ def draw_heat_map(tables: Sequence[Table], title: str, png: StrPath, pdf: StrPat
             _draw_panel(axes, table, buckets)
         labels = [_stacked(bucket_label(bucket)) for bucket in buckets]
         panels[-1].set_xticks(range(len(buckets)), labels, fontsize=9)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        figure.text(0.01, 0.06 / height, _KEY, fontsize=8, color=SOFT)
-        figure.tight_layout(rect=(0, 0.25 / height, 1, 1), h_pad=1.2)
+        finish(figure, title, _KEY)
         save(figure, png, pdf)
     return True
 

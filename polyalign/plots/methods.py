@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polyalign.files import StrPath
-from polyalign.plots.style import SOFT, colour, new_figure, plain, save, settings
+from polyalign.plots.style import SOFT, colour, finish, new_figure, plain, save, settings
 from polyalign.tables.model import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -110,8 +110,6 @@ def draw_methods(table: Table, title: str, png: StrPath, pdf: StrPath) -> bool:
                 annotation_clip=False,
                 ha="right",
             )
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        figure.text(0.01, 0.012, _KEY, fontsize=8, color=SOFT)
-        figure.tight_layout(rect=(0, 0.28 / height, 1, 1))
+        finish(figure, title, _KEY)
         save(figure, png, pdf)
     return True

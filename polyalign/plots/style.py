@@ -80,6 +80,20 @@ def as_grid(axes: "Axes", rows: int, columns: int) -> None:
     axes.tick_params(which="both", length=0, colors=INK)
 
 
+def finish(figure: "Figure", title: str, key: str, *, above: float = 0.0) -> None:
+    """Put title and key at the edges and fit the rest between them.
+
+    Args:
+        title, key: what stands above and, in small print, below.
+        above: inches to leave between title and panels, for a legend.
+    """
+    height, lines = figure.get_figheight(), key.count("\n") + 1
+    figure.suptitle(title, x=0.01, y=1 - 0.08 / height, ha="left", va="top", fontsize=12, in_layout=False)
+    figure.text(0.01, 0.06 / height, key, fontsize=8, color=SOFT, va="bottom")
+    below, top = (0.12 + 0.15 * lines) / height, (0.34 + above) / height
+    figure.tight_layout(rect=(0, below, 1, 1 - top), h_pad=1.2)
+
+
 def save(figure: "Figure", png: StrPath, pdf: StrPath) -> None:
     """Write PNG and PDF without a date, so that the same numbers give the same files."""
     # Embedding a font writes every step of it to the log.

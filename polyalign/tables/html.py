@@ -22,6 +22,8 @@ h2 { font-size: 1.08rem; margin: 2.2rem 0 .6rem; }
 p { margin: .4rem 0; } p.lead { font-size: 1.02rem; max-width: 60rem; }
 .notes { border-top: 1px solid var(--line); margin-top: 2.4rem; padding-top: .6rem; }
 .note, .notes p { color: var(--soft); font-size: .88rem; margin: .3rem 0; max-width: 70rem; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin-top: .8rem; }
+nav a { color: var(--good); font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 30rem; }
 th, td { padding: .38rem .65rem; text-align: right; vertical-align: top; white-space: nowrap; }
@@ -49,6 +51,7 @@ def to_html(page: Page, figures: Mapping[str, StrPath] | None = None) -> str:
         f"<title>{escape(page.title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(page.title)}</h1>",
         f"<p class='lead'>{escape(page.lead)}</p>" if page.lead else "",
+        _contents(page),
         *(_table(table) for table in page.tables),
         *(_figure(caption, path) for caption, path in (figures or {}).items()),
     ]
@@ -56,6 +59,14 @@ def to_html(page: Page, figures: Mapping[str, StrPath] | None = None) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in page.notes)
         parts.append(f"<footer class='notes'>{notes}</footer>")
     return "\n".join(part for part in [*parts, "</body></html>"] if part) + "\n"
+
+
+def _contents(page: Page) -> str:
+    """Links to the tables of a long page."""
+    if len(page.tables) < 4:
+        return ""
+    links = (f"<a href='#{html.escape(t.key, quote=True)}'>{html.escape(t.title)}</a>" for t in page.tables)
+    return f"<nav>{' '.join(links)}</nav>"
 
 
 def _table(table: Table) -> str:
@@ -70,7 +81,7 @@ def _table(table: Table) -> str:
     notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
     of_model = f" <small>({escape(table.models[0])})</small>" if len(table.models) == 1 else ""
     return (
-        f"<h2>{escape(table.title)}</h2><div class='scroll'><table>"
+        f"<h2 id='{escape(table.key, quote=True)}'>{escape(table.title)}</h2><div class='scroll'><table>"
         f"<thead><tr><th scope='col'>{escape(table.stub)}{of_model}</th>{heads}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>{notes}"
     )

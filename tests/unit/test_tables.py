@@ -74,7 +74,7 @@ def test_every_page_and_figure_is_written_in_every_format(built):
 def test_html_pages_load_nothing(built):
     for page in PAGES:
         text = (built[0] / f"{page}_en.html").read_text()
-        assert not re.search(r"(src|href)=['\"](?!data:)", text)
+        assert not re.search(r"(src|href)=['\"](?!data:|#)", text)
         assert "url(" not in text
     assert (built[0] / "main_en.html").read_text().count("data:image/png;base64,") == 2
 
