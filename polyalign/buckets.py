@@ -1,7 +1,7 @@
 """Bucket weights: every bucket gets the same mass, whatever its size."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def bucket_weights(bucket_ids: Sequence[str]) -> dict[str, float]:
@@ -10,5 +10,10 @@ def bucket_weights(bucket_ids: Sequence[str]) -> dict[str, float]:
     Summed over rows, every bucket has mass N / B, and the mean weight is 1.
     Source: the paper; docs/method.md, Views.
     """
-    counts = Counter(bucket_ids)
-    return {bucket: len(bucket_ids) / (len(counts) * count) for bucket, count in counts.items()}
+    return weights_of_counts(Counter(bucket_ids))
+
+
+def weights_of_counts(counts: Mapping[str, int]) -> dict[str, float]:
+    """The same from the number of rows of each bucket."""
+    rows = sum(counts.values())
+    return {bucket: rows / (len(counts) * count) for bucket, count in counts.items()}

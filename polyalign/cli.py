@@ -105,9 +105,12 @@ def views(
     ] = False,
 ) -> None:
     """Write the published JSONL and LLaMA-Factory's files, Bucket-SFT weights included."""
+    from polyalign.throughput import usable_cores
     from polyalign.views import export_tree_views
 
-    details = export_tree_views(source, out, language.value, include_validation2=include_validation2)
+    details = export_tree_views(
+        source, out, language.value, include_validation2=include_validation2, processes=usable_cores()
+    )
     counts = ", ".join(f"{split} {value['records']:,}" for split, value in details["splits"].items())
     _say(f"{counts} -> {out}")
 

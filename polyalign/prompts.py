@@ -67,9 +67,13 @@ def profile_system_prompt(record: Mapping[str, Any]) -> str:
     )
 
 
+# Records of one conversation follow each other and share their turns.
+_normalized_turn = lru_cache(maxsize=4096)(normalize_text)
+
+
 def earlier_turns(history: Sequence[Turn], question: str) -> list[tuple[str, str]]:
     """(role, normalized text) before the current question; a last user turn that repeats it is dropped."""
-    turns = [(turn["role"], normalize_text(turn["text"])) for turn in history]
+    turns = [(turn["role"], _normalized_turn(turn["text"])) for turn in history]
     turns = [turn for turn in turns if turn[1]]
     if turns and turns[-1] == ("user", normalize_text(question)):
         turns.pop()

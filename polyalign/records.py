@@ -276,8 +276,10 @@ def validate_record(record: dict[str, Any], *, file: StrPath, row: int) -> None:
             raise problem("dialogue_history", f"found turn {turn!r:.80}", "{role: user|assistant, text}")
 
 
-def read_record_batches(path: StrPath, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Stream a record table in batches of `BATCH_ROWS`; `columns` narrows what is read."""
+def read_record_batches(
+    path: StrPath, columns: list[str] | None = None, row_groups: list[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream a record table in batches of `BATCH_ROWS`; `columns` and `row_groups` narrow what is read."""
     with open_parquet(path) as parquet:
         missing = [name for name in columns or RECORD_FIELDS if name not in parquet.schema_arrow.names]
         if missing:
@@ -286,7 +288,7 @@ def read_record_batches(path: StrPath, columns: list[str] | None = None) -> Iter
             )
         rows = 0
         try:
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, row_groups=row_groups):
                 yield batch
                 rows += batch.num_rows
         except (pa.ArrowInvalid, OSError) as error:

@@ -1,55 +1,55 @@
 """Views of the merged splits for people and other tools: published JSONL, LLaMA-Factory, Bucket-SFT.
 
-Definitions: docs/method.md, Views. Everything is streamed: memory does not grow with the corpus.
+Definitions: docs/method.md, Views. Everything is streamed, in parts that processes write side by side: memory
+does not grow with the corpus.
 """
 
 import json
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from json.encoder import encode_basestring as quote
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TextIO
+from typing import Any, NamedTuple
 
-from polyalign.buckets import bucket_weights
+from polyalign.buckets import weights_of_counts
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, atomic_path, made_folder, open_text, write_json
+from polyalign.files import StrPath, atomic_path, made_folder, open_parquet, open_text, write_json
 from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.record_columns import history_rows
 from polyalign.record_trees import record_files
 from polyalign.records import LANGUAGES, RECORD_SCHEMA, VIEW_SPLITS, read_record_batches
 from polyalign.splits import merge_splits
+from polyalign.throughput import collector_paused, over_processes
 
+VIEWS = ("current", "llamafactory", "dist_sft")
 WEIGHT_DECIMALS = 8
 """Decimals of a written bucket weight, as published."""
 CHECKED_ITEMS = 1000
 """Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
+_CHUNK_ROWS = 32768
+_BLOCK = 1 << 20
 _TEXT_FIELDS = tuple(name for name in RECORD_SCHEMA.names if name not in ("dialogue_history", "meta"))
 _PROFILE_FIELDS = ("bucket_id", "style_bucket", "length_bin", "family", "track")
 _ALPACA_FIELDS = ("question", "context", "human_answer")
 # Lines are put together from JSON strings: several times as fast as encoding objects, and meta is text already.
 _RECORD_LINE = "{" + ", ".join(f'"{name}": %s' for name in RECORD_SCHEMA.names) + "}\n"
 _ALPACA = '"instruction": %s, "input": %s, "output": %s'
-_TURN = '{"role": %s, "text": %s}'
 
 
-class _ArrayWriter:
-    """A JSON array written piece by piece, an item a line."""
+class _Chunk(NamedTuple):
+    """A run of row groups of one split's table, written to files of its own: what one process does at a time."""
 
-    def __init__(self, handle: TextIO) -> None:
-        self._handle = handle
-        self._between = "[\n"
-
-    def extend(self, items: Sequence[str]) -> None:
-        if items:
-            self._handle.write(self._between + ",\n".join(items))
-            self._between = ",\n"
-
-    def close(self) -> None:
-        self._handle.write("\n]\n" if self._between == ",\n" else "[]\n")
+    source: str
+    row_groups: list[int]
+    weights: dict[str, float]
+    parts: dict[str, Path]
 
 
 def view_paths(out_dir: StrPath, split: str) -> dict[str, Path]:
@@ -62,11 +62,14 @@ def view_paths(out_dir: StrPath, split: str) -> dict[str, Path]:
     }
 
 
-def export_views(splits: Mapping[str, StrPath], out_dir: StrPath, language: str) -> dict[str, Any]:
+def export_views(
+    splits: Mapping[str, StrPath], out_dir: StrPath, language: str, processes: int = 1
+) -> dict[str, Any]:
     """Write the views of merged splits below `out_dir` and the dataset_info.json that names them.
 
     Args:
         splits: {merged split: Parquet file of records}.
+        processes: parts of the splits are written by so many processes at a time.
 
     Returns:
         splits {split: {records, buckets}} and data_sets, the names that dataset_info.json gives them.
@@ -74,18 +77,91 @@ def export_views(splits: Mapping[str, StrPath], out_dir: StrPath, language: str)
     Raises:
         BadInputs: the first items are not as LLaMA-Factory documents them.
     """
-    details, with_history = {}, {}
-    for split, source in splits.items():
-        details[split], has_history = _export_split(source, view_paths(out_dir, split))
-        if details[split]["records"]:
-            with_history[split] = has_history
+    details, with_history = write_views(splits, out_dir, processes)
     write_json(Path(out_dir) / INFO_FILE, dataset_info(with_history, language))
     checked = check_views(out_dir, CHECKED_ITEMS)
     return {"splits": details, "data_sets": list(checked)}
 
 
+def write_views(
+    splits: Mapping[str, StrPath], out_dir: StrPath, processes: int = 1, views: Sequence[str] = VIEWS
+) -> tuple[dict[str, dict[str, int]], dict[str, bool]]:
+    """Write some views of merged splits.
+
+    Returns:
+        {split: {records, buckets}}, and {split with records: whether any item has a history}.
+    """
+    counts = {split: _bucket_counts(source) for split, source in splits.items()}
+    details = {
+        split: {"records": sum(buckets.values()), "buckets": len(buckets)}
+        for split, buckets in counts.items()
+    }
+    with_history = {split: False for split in splits if details[split]["records"]}
+    with made_folder(out_dir), TemporaryDirectory(dir=out_dir, prefix=".parts.") as folder:
+        chunks = {
+            split: _chunks(source, weights_of_counts(counts[split]), Path(folder) / split, views)
+            for split, source in splits.items()
+        }
+        everything = [chunk for split in splits for chunk in chunks[split]]
+        written = zip(everything, over_processes(_write_chunk, everything, processes), strict=True)
+        for split in splits:
+            with ExitStack() as stack:
+                outputs = {
+                    view: stack.enter_context(
+                        open(stack.enter_context(atomic_path(view_paths(out_dir, split)[view])), "wb")
+                    )
+                    for view in views
+                }
+                for number, (chunk, has_history) in enumerate(islice(written, len(chunks[split]))):
+                    with_history[split] = with_history[split] or has_history
+                    for view, part in chunk.parts.items():
+                        if view != "current":
+                            outputs[view].write(b",\n" if number else b"[\n")
+                        with open(part, "rb") as handle:
+                            shutil.copyfileobj(handle, outputs[view], _BLOCK)
+                        part.unlink()
+                for view in outputs.keys() - {"current"}:
+                    outputs[view].write(b"\n]\n" if chunks[split] else b"[]\n")
+    return details, with_history
+
+
+def _bucket_counts(source: StrPath) -> Counter[str]:
+    """Records of each bucket of a split."""
+    counts: Counter[str] = Counter()
+    for batch in read_record_batches(source, ["bucket_id"]):
+        for found in batch.column("bucket_id").value_counts().to_pylist():
+            counts[found["values"]] += found["counts"]
+    return counts
+
+
+def _chunks(source: StrPath, weights: dict[str, float], folder: Path, views: Sequence[str]) -> list[_Chunk]:
+    """The split in runs of about `_CHUNK_ROWS` records."""
+    folder.mkdir()
+    runs: list[list[int]] = []
+    with open_parquet(source) as parquet:
+        rows = 0
+        for group in range(parquet.num_row_groups):
+            count = parquet.metadata.row_group(group).num_rows
+            if not count:
+                continue
+            if not runs or rows + count > _CHUNK_ROWS:
+                runs.append([])
+                rows = 0
+            runs[-1].append(group)
+            rows += count
+    return [
+        _Chunk(str(source), run, weights, {view: folder / f"{number}.{view}" for view in views})
+        for number, run in enumerate(runs)
+    ]
+
+
 def export_tree_views(
-    in_dir: StrPath, out_dir: StrPath, language: str, *, include_validation2: bool = False
+    in_dir: StrPath,
+    out_dir: StrPath,
+    language: str,
+    *,
+    include_validation2: bool = False,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Merge the corpora of a folder `in_dir/{dataset}/{split}.jsonl` and write their views.
 
@@ -103,45 +179,43 @@ def export_tree_views(
         details = merge_splits(record_files(in_dir), merged, language, skip_other_languages=True)
         if not sum(details["records"].values()):
             raise BadInput(f"no records in language {language}", file=in_dir, fix="give the other --language")
-        return {**details, **export_views(merged, out_dir, language)}
+        return {**details, **export_views(merged, out_dir, language, processes)}
 
 
-def _export_split(source: StrPath, paths: Mapping[str, Path]) -> tuple[dict[str, int], bool]:
-    """Write the three views of one split side by side; returns its counts and whether any item has a history."""
-    buckets = [
-        bucket
-        for batch in read_record_batches(source, ["bucket_id"])
-        for bucket in batch.column("bucket_id").to_pylist()
-    ]
-    weights = bucket_weights(buckets)
+def _write_chunk(chunk: _Chunk) -> bool:
+    """Write the views of a run of records side by side; returns whether any of its items has a history."""
     has_history = False
 
     @cache
     def profile(quoted: tuple[str, ...]) -> str:
         labels = dict(zip(_PROFILE_FIELDS, map(json.loads, quoted), strict=True))
-        return _profile_fields(labels, weights[labels["bucket_id"]])
+        return _profile_fields(labels, chunk.weights[labels["bucket_id"]])
 
     with ExitStack() as stack:
-        handles = {
-            view: stack.enter_context(open_text(stack.enter_context(atomic_path(path)), "w"))
-            for view, path in paths.items()
-        }
-        arrays = {view: _ArrayWriter(handles[view]) for view in ("llamafactory", "dist_sft")}
-        for batch in read_record_batches(source):
-            quoted = {name: _quoted(batch.column(name).to_pylist()) for name in _TEXT_FIELDS}
+        stack.enter_context(collector_paused())
+        handles = {view: stack.enter_context(open_text(path, "w")) for view, path in chunk.parts.items()}
+        between = ""
+        texts = _TEXT_FIELDS if "current" in handles else (*_ALPACA_FIELDS, *_PROFILE_FIELDS)
+        columns = [*texts, "dialogue_history", *(["meta"] if "current" in handles else [])]
+        for batch in read_record_batches(chunk.source, columns, chunk.row_groups):
+            quoted = {name: _quoted(batch.column(name).to_pylist()) for name in texts}
             histories = history_rows(batch.column("dialogue_history"))
-            handles["current"].writelines(_record_lines(quoted, histories, batch.column("meta").to_pylist()))
+            if current := handles.get("current"):
+                current.writelines(_record_lines(quoted, histories, batch.column("meta").to_pylist()))
+            if len(handles) == ("current" in handles):
+                continue
             alpaca = [_ALPACA % item for item in _zipped(quoted, _ALPACA_FIELDS)]
             pairs = list(map(_pairs_field, histories, batch.column("question").to_pylist()))
             has_history = has_history or any(pairs)
-            profiles = [profile(item) for item in _zipped(quoted, _PROFILE_FIELDS)]
-            arrays["llamafactory"].extend([f"{{{a}{h}}}" for a, h in zip(alpaca, pairs, strict=True)])
-            arrays["dist_sft"].extend(
-                [f"{{{a}, {p}{h}}}" for a, p, h in zip(alpaca, profiles, pairs, strict=True)]
-            )
-        for array in arrays.values():
-            array.close()
-    return {"records": len(buckets), "buckets": len(weights)}, has_history
+            if plain := handles.get("llamafactory"):
+                items = [f"{{{a}{h}}}" for a, h in zip(alpaca, pairs, strict=True)]
+                plain.write(between + ",\n".join(items))
+            if weighted := handles.get("dist_sft"):
+                profiles = [profile(item) for item in _zipped(quoted, _PROFILE_FIELDS)]
+                items = [f"{{{a}, {p}{h}}}" for a, p, h in zip(alpaca, profiles, pairs, strict=True)]
+                weighted.write(between + ",\n".join(items))
+            between = ",\n"
+    return has_history
 
 
 def _zipped(columns: Mapping[str, list[str]], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -159,14 +233,22 @@ def _quoted(column: list[str]) -> list[str]:
     return texts
 
 
+# Records of one conversation follow each other and share their turns.
+_quoted_turn = lru_cache(maxsize=4096)(quote)
+
+
+@lru_cache(maxsize=4096)
+def _turn(role: str, text: str) -> str:
+    """A turn of a record's dialogue history."""
+    return f'{{"role": {quote(role)}, "text": {quote(text)}}}'
+
+
 def _record_lines(
     quoted: Mapping[str, list[str]], histories: list[list[tuple[str, str]]], metas: list[str]
 ) -> Iterator[str]:
     """Records as lines of the published layout."""
-    turns = [
-        ", ".join([_TURN % (quote(role), quote(text)) for role, text in history]) for history in histories
-    ]
-    columns = {**quoted, "dialogue_history": [f"[{text}]" for text in turns], "meta": metas}
+    turns = [f"[{', '.join([_turn(role, text) for role, text in history])}]" for history in histories]
+    columns = {**quoted, "dialogue_history": turns, "meta": metas}
     return map(_RECORD_LINE.__mod__, _zipped(columns, RECORD_SCHEMA.names))
 
 
@@ -177,7 +259,11 @@ def _pairs_field(history: list[tuple[str, str]], question: str) -> str:
     pairs = history_pairs([{"role": role, "text": text} for role, text in history], question)
     if not pairs:
         return ""
-    return ', "history": [' + ", ".join([f"[{quote(user)}, {quote(answer)}]" for user, answer in pairs]) + "]"
+    return (
+        ', "history": ['
+        + ", ".join([f"[{_quoted_turn(user)}, {_quoted_turn(answer)}]" for user, answer in pairs])
+        + "]"
+    )
 
 
 def _profile_fields(labels: Mapping[str, str], weight: float) -> str:

@@ -224,7 +224,7 @@ rule export_views:
         "benchmarks/export_views/{lang}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),

@@ -8,7 +8,7 @@ from polyalign.views import export_views
 
 def main(job):
     splits = {Path(file).stem: file for file in job.input}
-    return export_views(splits, Path(job.output.dataset_info).parent, job.wildcards.lang)
+    return export_views(splits, Path(job.output.dataset_info).parent, job.wildcards.lang, job.threads)
 
 
 run_job(snakemake, main)

@@ -13,12 +13,12 @@ from tests.bench.harness import ROOT, Case, load_stage, machine, measure, publis
 from tests.bench.report import missed, print_table, read_results, store_results, write_page
 
 WORK = ROOT / "work" / "bench"
-_SIZE = re.compile(r"(\d+)([kM]?)")
+_SIZE = re.compile(r"(?:.*, )?(\d+)([kM]?)")
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
 def size_of(name: str) -> int:
-    """Rows that a case's name or an option speaks of: 10k, 1M, 500; 0 for a name that is no size."""
+    """Rows that a case's name or an option speaks of: "10k", "merged, 1M"; 0 where it speaks of none."""
     match = _SIZE.fullmatch(name)
     return int(match[1]) * _UNITS[match[2]] if match else 0
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from polyalign import views
 from polyalign.errors import BadInput
-from polyalign.files import read_json, read_jsonl
-from polyalign.records import RecordWriter, make_record
+from polyalign.files import TableWriter, read_json, read_jsonl
+from polyalign.records import RECORD_SCHEMA, RecordWriter, make_record, records_to_table
 from polyalign.views import dataset_info, export_tree_views, export_views, view_paths
 
 NASTY = 'quote " back\\slash tab\there \u2028 line\u0000nul 中文 é 😀 \x7f'
@@ -116,3 +117,25 @@ def test_a_row_that_is_no_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"train\.jsonl, row 2, id bad, field 'length_bin'"):
         export_tree_views(tmp_path / "in", tmp_path / "out", "en")
     assert not list((tmp_path / "out").rglob("*.json*"))
+
+
+def test_parts_written_by_several_processes_make_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the row groups and parts, the files are byte for byte those of one process in one go."""
+    rows = [
+        record(str(n), "word " * (n % 50), (("user", "u"), ("assistant", "a")) * (n % 3)) for n in range(23)
+    ]
+    with TableWriter(tmp_path / "many.parquet", RECORD_SCHEMA) as writer:
+        for start in range(0, len(rows), 4):
+            writer.write(records_to_table(rows[start : start + 4]))
+            writer.write(RECORD_SCHEMA.empty_table())
+    whole = write(tmp_path / "one.parquet", rows)
+    expected = export_views({"train": whole, "val": whole}, tmp_path / "one", "en")
+    monkeypatch.setattr(views, "_CHUNK_ROWS", 9)
+    splits = {"train": tmp_path / "many.parquet", "val": tmp_path / "many.parquet"}
+    assert export_views(splits, tmp_path / "many", "en", processes=2) == expected
+    for split in splits:
+        for view, path in view_paths(tmp_path / "one", split).items():
+            assert view_paths(tmp_path / "many", split)[view].read_bytes() == path.read_bytes(), view
+    assert not list((tmp_path / "many").glob(".parts*"))
