@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from polyalign.errors import BadInput
+from polyalign.features.origin import MadeBy
 from polyalign.features.table import (
     KEYS,
     FeatureTable,
-    MadeBy,
     check_combinable,
     read_feature_chunks,
     table_schema,
@@ -69,7 +69,7 @@ def feature_statistics(values: np.ndarray) -> dict[str, np.ndarray]:
 def bucket_reference(
     names: Sequence[str], statistics: Mapping[str, np.ndarray], labels: Labels, made_by: MadeBy
 ) -> dict[str, Any]:
-    """The reference of one bucket under the published keys, with feature_set and scorer beside them.
+    """The reference of one bucket under the published keys, with what measured the features beside them.
 
     Args:
         names: [features].
@@ -100,8 +100,8 @@ def bucket_reference(
             f"{kind}_counts": dict(sorted(Counter(values.tolist()).items()))
             for kind, values in counts.items()
         },
-        "feature_set": made_by.feature_set,
-        "scorer": made_by.scorer,
+        # Features that do not say what measured them are published ones: so are references built from them.
+        **(made_by.stated() if made_by.feature_set else {}),
     }
 
 
@@ -257,7 +257,7 @@ def build_references(
         min_bucket_size: smaller buckets are listed and get no reference.
 
     Returns:
-        Details for a manifest: rows, buckets, skipped buckets, feature set and scorer.
+        Details for a manifest: rows, buckets, skipped buckets and what measured the features.
 
     Raises:
         BadInput: files that do not belong together, or features of different sets or scorers.
@@ -286,8 +286,7 @@ def build_references(
         "buckets": len(references),
         "skipped_buckets": skipped_rows,
         "features": len(names),
-        "feature_set": made_by.feature_set,
-        "scorer": made_by.scorer,
+        **made_by.stated(),
     }
 
 
@@ -312,6 +311,5 @@ def read_references(path: StrPath) -> dict[str, dict[str, Any]]:
 
 
 def references_origin(references: Mapping[str, Mapping[str, Any]]) -> MadeBy:
-    """The feature set and scorer that references state; None for both in published ones."""
-    first = next(iter(references.values()), {})
-    return MadeBy(first.get("feature_set"), first.get("scorer"))
+    """What measured references, as they state it; published ones do not."""
+    return MadeBy.of_stated(next(iter(references.values()), {}))

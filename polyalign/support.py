@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polyalign.errors import BadInput
+from polyalign.features.origin import refuse_different
 from polyalign.features.table import FeatureTable
 from polyalign.references import references_origin
 
@@ -110,17 +111,8 @@ def table_distances(
         bucket_ids: buckets of the rows where the table does not say (a published file).
 
     Raises:
-        BadInput: references of another feature set or scorer.
+        BadInput: references of another feature set, tools or scorer.
     """
-    origin = references_origin(references)
-    for what in ("feature_set", "scorer"):
-        one, two = getattr(origin, what), getattr(table.made_by, what)
-        if origin.feature_set and table.feature_set and one != two:
-            raise BadInput(
-                f"{what.replace('_', ' ')} is {two or 'none'}, that of the references is {one or 'none'}",
-                file=file,
-                expected="features and references of one feature set and one scorer",
-                fix="build both from the same --set and scorer",
-            )
+    refuse_different(table.made_by, file, references_origin(references), "the references")
     buckets = table.bucket_ids if bucket_ids is None else bucket_ids
     return support_distances(table.values, buckets, references, names=table.names, support=support, form=form)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from polyalign.features.lm import load_scorer
 from polyalign.features.lm_files import add_lm_features
+from polyalign.features.scorer import load_scorer
 from polyalign.job import run_job
 
 

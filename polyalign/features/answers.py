@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from polyalign.errors import BadInput
-from polyalign.features.table import FeatureTable, MadeBy
+from polyalign.features.origin import MadeBy
+from polyalign.features.table import FeatureTable
 from polyalign.files import StrPath
 from polyalign.predictions import read_predictions
 from polyalign.records import read_records

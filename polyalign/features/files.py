@@ -6,6 +6,7 @@ The workflow extracts text features and language-model features in two steps (`t
 first needs no model and the second can have a GPU; the command line does both at once.
 """
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import numpy as np
 from polyalign.features.answers import PREDICTION, read_chunks
 from polyalign.features.backends import backends
 from polyalign.features.names import feature_names
-from polyalign.features.table import FeatureWriter, MadeBy
+from polyalign.features.origin import LM_GROUP, MadeBy
+from polyalign.features.table import FeatureWriter
 from polyalign.features.text import TextExtractor
 from polyalign.files import StrPath
 
@@ -55,20 +57,24 @@ def describe_file(
     names = feature_names(feature_set)
     scorer = None
     if lm is not None:
-        from polyalign.features.lm import load_scorer, score_with
+        from polyalign.features.lm import LmScorer, load_scorer
 
         scorer = load_scorer(lm, max_length=max_length)
         names = feature_names(feature_set, lm=True)
         made_by = replace(
             made_by,
             scorer=Path(lm).resolve().name,
-            backends={**made_by.backends, "language model": scorer.describe()},
+            scorer_digest=scorer.digest,
+            backends={**made_by.backends, LM_GROUP: scorer.describe()},
         )
     label = field if predictions is None else PREDICTION
-    with TextExtractor(feature_set, workers) as extract, FeatureWriter(out, names, made_by) as writer:
+    with ExitStack() as stack:
+        extract = stack.enter_context(TextExtractor(feature_set, workers))
+        score = None if scorer is None else stack.enter_context(LmScorer(scorer, batch_tokens))
+        writer = stack.enter_context(FeatureWriter(out, names, made_by))
         for chunk in read_chunks(records, field, predictions):
             values = extract(chunk.texts)
-            if scorer is not None:
-                values = np.hstack([values, score_with(scorer, chunk.records, chunk.texts, batch_tokens)])
+            if score is not None:
+                values = np.hstack([values, score(chunk.records, chunk.texts)])
             writer.write(chunk.table(label, values, names, made_by))
     return writer.rows

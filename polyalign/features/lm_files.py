@@ -4,9 +4,11 @@ from typing import Any
 
 from polyalign.errors import BadInput
 from polyalign.features.answers import CHUNK_ROWS, read_chunks
-from polyalign.features.lm import Scorer, score_with
+from polyalign.features.lm import LmScorer
 from polyalign.features.names import LM_NAMES
-from polyalign.features.table import KEYS, FeatureWriter, MadeBy, parquet_origin, read_feature_chunks
+from polyalign.features.origin import LM_GROUP, MadeBy
+from polyalign.features.scorer import Scorer
+from polyalign.features.table import KEYS, FeatureWriter, read_feature_chunks
 from polyalign.files import StrPath, open_parquet
 
 
@@ -27,13 +29,16 @@ def add_lm_features(
         BadInput: the text features are of other rows.
     """
     with open_parquet(text_features) as parquet:
-        origin = parquet_origin(parquet.schema_arrow)
+        origin = MadeBy.of_metadata(parquet.schema_arrow.metadata)
         text_names = [name for name in parquet.schema_arrow.names if name not in KEYS]
     made_by = MadeBy(
-        origin.feature_set, scorer_name, {**origin.backends, "language model": scorer.describe()}
+        origin.feature_set, scorer_name, {**origin.backends, LM_GROUP: scorer.describe()}, scorer.digest
     )
     tables = read_feature_chunks(text_features, CHUNK_ROWS)
-    with FeatureWriter(out, [*text_names, *LM_NAMES], made_by) as writer:
+    with (
+        LmScorer(scorer, batch_tokens) as score,
+        FeatureWriter(out, [*text_names, *LM_NAMES], made_by) as writer,
+    ):
         for chunk in read_chunks(records, field, predictions):
             table = next(tables, None)
             if table is None or table.source_index.tolist() != chunk.source_index:
@@ -43,6 +48,6 @@ def add_lm_features(
                     expected=f"the rows of {predictions or records}",
                     fix="extract the text features again",
                 )
-            values = score_with(scorer, chunk.records, chunk.texts, batch_tokens)
+            values = score(chunk.records, chunk.texts)
             writer.write(table.with_columns(LM_NAMES, values, made_by))
     return made_by.details(writer.rows, len(text_names) + len(LM_NAMES))

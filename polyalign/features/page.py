@@ -24,7 +24,8 @@ Every feature by name: 134 of an answer's text, 43 of its probability under a la
     python -m polyalign features --records test.jsonl --out features.jsonl --set paper-v1 --lm MODEL_DIR
 
 `--out` may end in `.parquet`, `.jsonl` or `.jsonl.gz`. JSONL rows have the published keys (`id`, `dataset`, `split`,
-`field_name`, `features`) and after them ours (`source_index`, `bucket_id`, `feature_set`, `scorer`, `backends`).
+`field_name`, `features`) and after them ours (`source_index`, `bucket_id`, `feature_set`, `scorer`, `scorer_digest`,
+`backends`).
 `--predictions FILE` describes predictions instead of the human answers, `--workers N` uses N processes.
 
 | rule | makes, under `results/features/{lang}/` |
@@ -36,8 +37,9 @@ Every feature by name: 134 of an answer's text, 43 of its probability under a la
 | `score_prediction_features` | `{scorer}/{lang}_{method}_{model}_{split}.parquet`: the same of predictions |
 
 A feature table holds `source_index`, `id`, `dataset`, `bucket_id`, `field_name` and a column a feature, in the order of
-this page. It says which feature set, which tools (with version or digest) and which scorer measured it. Tables that
-differ in set or scorer are never combined: that is an error.
+this page. Its metadata say which feature set, which tools (with version or digest) and which scorer measured it; the
+scorer by name and by a digest of weights, architecture and tokenizer. Tables, references and reports that differ in any
+of these are never put together: that is an error which names both.
 
 ## Feature sets
 

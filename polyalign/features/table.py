@@ -1,12 +1,12 @@
 """Feature tables on disk: Parquet between stages, the published JSONL for people and other tools.
 
-A table says which feature set and which scorer measured it, and tables that differ in either are never combined.
+A table says what measured it (polyalign.features.origin), and tables that differ in that are never combined.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +15,11 @@ import pyarrow as pa
 
 from polyalign.errors import BadInput
 from polyalign.features.names import FEATURES
+from polyalign.features.origin import MadeBy, refuse_different
 from polyalign.files import StrPath, TableWriter, atomic_path, dump_json, open_parquet, open_text, read_jsonl
 
 KEYS = ("source_index", "id", "dataset", "bucket_id", "field_name")
 """Columns of a feature table before the features."""
-
-
-@dataclass(frozen=True)
-class MadeBy:
-    """What measured a table.
-
-    Attributes:
-        feature_set: `paper-v1` or `core-v1`; None in a file that does not say (a published one).
-        scorer: name of the model behind the language-model features; None without them.
-        backends: group of features -> tool and version.
-    """
-
-    feature_set: str | None
-    scorer: str | None = None
-    backends: Mapping[str, str] = field(default_factory=dict)
-
-    def metadata(self) -> dict[str, str]:
-        """As schema metadata of a Parquet file."""
-        return {
-            "polyalign.feature_set": self.feature_set or "",
-            "polyalign.scorer": self.scorer or "",
-            "polyalign.backends": dump_json(dict(self.backends)),
-        }
-
-    def details(self, rows: int, features: int) -> dict[str, Any]:
-        """As details of a manifest."""
-        return {
-            "rows": rows,
-            "features": features,
-            "feature_set": self.feature_set,
-            "scorer": self.scorer,
-            "backends": dict(self.backends),
-        }
 
 
 @dataclass(frozen=True)
@@ -79,21 +47,6 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.source_index)
-
-    @property
-    def feature_set(self) -> str | None:
-        """The feature set."""
-        return self.made_by.feature_set
-
-    @property
-    def scorer(self) -> str | None:
-        """The scorer of the language-model features."""
-        return self.made_by.scorer
-
-    @property
-    def backends(self) -> Mapping[str, str]:
-        """Group of features -> tool and version."""
-        return self.made_by.backends
 
     def with_columns(self, names: Sequence[str], values: np.ndarray, made_by: MadeBy) -> "FeatureTable":
         """The table with further features after its own."""
@@ -134,9 +87,7 @@ def _json_rows(table: FeatureTable) -> Iterator[dict[str, Any]]:
             },
             "source_index": int(table.source_index[row]),
             "bucket_id": table.bucket_ids[row],
-            "feature_set": table.made_by.feature_set,
-            "scorer": table.made_by.scorer,
-            "backends": dict(table.made_by.backends),
+            **table.made_by.stated(),
         }
 
 
@@ -178,16 +129,6 @@ def write_features(path: StrPath, table: FeatureTable) -> None:
         writer.write(table)
 
 
-def parquet_origin(schema: pa.Schema) -> MadeBy:
-    """What measured a Parquet feature table, from its schema metadata."""
-    metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-    return MadeBy(
-        metadata.get("polyalign.feature_set") or None,
-        metadata.get("polyalign.scorer") or None,
-        json.loads(metadata.get("polyalign.backends", "{}")),
-    )
-
-
 def from_arrow(part: pa.Table | pa.RecordBatch, file: StrPath) -> FeatureTable:
     """Rows of a Parquet feature table; raises `BadInput` when a key column is missing."""
     for name in KEYS:
@@ -206,7 +147,7 @@ def from_arrow(part: pa.Table | pa.RecordBatch, file: StrPath) -> FeatureTable:
         field_names=texts["field_name"],
         names=names,
         values=values,
-        made_by=parquet_origin(part.schema),
+        made_by=MadeBy.of_metadata(part.schema.metadata),
     )
 
 
@@ -237,12 +178,12 @@ def _from_json(rows: Sequence[tuple[int, Mapping[str, Any]]], file: StrPath) -> 
                 field=wrong,
                 expected="a number",
             ) from None
-        origins.add((row.get("feature_set"), row.get("scorer"), dump_json(row.get("backends") or {})))
+        origins.add(dump_json(MadeBy.of_stated(row).stated()))
     if len(origins) > 1:
         raise BadInput(
             "rows of different feature sets, scorers or backends", file=file, expected="one of each"
         )
-    feature_set, scorer, tools = next(iter(origins), (None, None, "{}"))
+    origin = MadeBy.of_stated(json.loads(next(iter(origins), "{}")))
     objects = [row for _, row in rows]
     return FeatureTable(
         source_index=np.array([row.get("source_index", n) for n, row in enumerate(objects)], dtype=np.int64),
@@ -253,7 +194,7 @@ def _from_json(rows: Sequence[tuple[int, Mapping[str, Any]]], file: StrPath) -> 
         field_names=[row.get("field_name", "") for row in objects],
         names=names,
         values=values,
-        made_by=MadeBy(feature_set, scorer, json.loads(tools)),
+        made_by=origin,
     )
 
 
@@ -314,7 +255,7 @@ def read_features(path: StrPath) -> FeatureTable:
 
 
 def check_combinable(tables: Sequence[tuple[StrPath, Sequence[str], MadeBy]]) -> None:
-    """Raise `BadInput` when (file, names, origin) tables differ in feature set, scorer or feature names.
+    """Raise `BadInput` when (file, names, origin) tables differ in feature set, tools, scorer or feature names.
 
     A file that does not say what measured it (a published one) is held to its names alone.
     """
@@ -322,16 +263,7 @@ def check_combinable(tables: Sequence[tuple[StrPath, Sequence[str], MadeBy]]) ->
         return
     first, names, origin = tables[0]
     for file, other_names, other in tables[1:]:
-        for what in ("feature_set", "scorer"):
-            one, two = getattr(origin, what), getattr(other, what)
-            known = origin.feature_set and other.feature_set
-            if known and one != two:
-                raise BadInput(
-                    f"{what.replace('_', ' ')} is {two or 'none'}, that of {first} is {one or 'none'}",
-                    file=file,
-                    expected="tables of one feature set and one scorer",
-                    fix="extract both with the same --set and the same scorer",
-                )
+        refuse_different(other, file, origin, first)
         if list(other_names) != list(names):
             odd = sorted(set(names) ^ set(other_names)) or list(other_names)
             raise BadInput(

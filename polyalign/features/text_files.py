@@ -6,7 +6,8 @@ from polyalign.features.answers import PREDICTION, read_chunks
 from polyalign.features.backends import backends
 from polyalign.features.names import feature_names
 from polyalign.features.nltk_data import use_folder
-from polyalign.features.table import FeatureWriter, MadeBy
+from polyalign.features.origin import MadeBy
+from polyalign.features.table import FeatureWriter
 from polyalign.features.text import TextExtractor
 from polyalign.files import StrPath
 

@@ -128,11 +128,10 @@ def _feature_info(features: RowFeatures | None) -> dict | None:
         return None
     table = features.human_table
     return {
-        "feature_set": table.feature_set or "unknown",
-        "scorer": table.scorer,
+        **table.made_by.stated(),
+        "feature_set": table.made_by.feature_set or "unknown",
         "n_features": len(features.names),
         "names": features.names,
-        "backends": table.backends,
     }
 
 

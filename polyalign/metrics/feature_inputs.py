@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polyalign.errors import BadInput
+from polyalign.features.origin import refuse_different
 from polyalign.features.table import FeatureTable, check_combinable, read_features
 from polyalign.files import StrPath
 from polyalign.metrics.hcr import SUPPORTS, Support
@@ -131,7 +132,7 @@ def read_row_features(
     """Human and prediction features of the rows, and the supports of their buckets.
 
     Raises:
-        BadInput: features of other rows or texts, missing rows, two feature sets, scorers or name lists.
+        BadInput: features of other rows or texts, missing rows, two feature sets, tools, scorers or name lists.
     """
     human, generated = read_features(human_path), read_features(prediction_path)
     check_combinable(
@@ -141,16 +142,7 @@ def read_row_features(
         ]
     )
     references = read_references(references_path)
-    origin = references_origin(references)
-    for what in ("feature_set", "scorer"):
-        found, expected = getattr(origin, what), getattr(human, what)
-        if origin.feature_set and human.feature_set and found != expected:
-            raise BadInput(
-                f"{what.replace('_', ' ')} is {found or 'none'}, that of {human_path} is {expected or 'none'}",
-                file=references_path,
-                field=what,
-                fix="build the references from features of the same set and scorer",
-            )
+    refuse_different(references_origin(references), references_path, human.made_by, human_path)
     everyone = np.arange(len(rows.ids))
     return RowFeatures(
         _values_by_row(human, human_path, rows, everyone, rows.answers),

@@ -80,6 +80,7 @@ class FeatureInfo(Part):
     n_features: Count
     names: list[str]
     backends: dict[str, Any]
+    scorer_digest: str | None = None
 
 
 class UtilityScores(Part):

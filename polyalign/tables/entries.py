@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyalign.errors import BadInput
+from polyalign.features.origin import LM_GROUP, MadeBy
 from polyalign.files import StrPath, read_table
 from polyalign.metrics.bootstrap import interval
 from polyalign.metrics.evaluation import BOUNDS, RECENTRED, ceilings_of, estimates_of
@@ -174,6 +175,22 @@ def _refuse_different(entries: Sequence[Entry], what: str, values: Sequence[obje
             )
 
 
+def _text_tools(report: Report) -> str:
+    """Tools of a report's text features; the scorer is compared within a model."""
+    tools = report.features.backends if report.features else {}
+    return (
+        "; ".join(f"{group}: {tool}" for group, tool in sorted(tools.items()) if group != LM_GROUP) or "none"
+    )
+
+
+def _scorer(report: Report) -> str:
+    """Who scored a report's language-model features, and how."""
+    if not report.features:
+        return "none"
+    origin = MadeBy.of_stated(report.features.model_dump())
+    return ", ".join(filter(None, [origin.scorer_name, origin.backends.get(LM_GROUP)]))
+
+
 def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> None:
     """Refuse a table whose rows cannot be compared.
 
@@ -213,10 +230,14 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
     features = [(r.features.feature_set, r.features.n_features) if r.features else None for r in reports]
     sets = [f"{found[0]} with {found[1]} features" if found else "none" for found in features]
     _refuse_different(entries, "feature set", sets, "compute the features of every cell with one set")
+    tools = [_text_tools(r) for r in reports]
+    _refuse_different(
+        entries, "tools of the features", tools, "compute the features of every cell with the same tools"
+    )
     _refuse_different(entries, "parameters", [r.parameters for r in reports], again)
     for model in dict.fromkeys(entry.model for entry in entries):
         group = [entry for entry in entries if entry.model == model]
-        scorers = [entry.report.features.scorer if entry.report.features else None for entry in group]
+        scorers = [_scorer(entry.report) for entry in group]
         _refuse_different(
             group, "scorer", scorers, "score the features of every cell of the model with one scorer"
         )

@@ -14,7 +14,8 @@ from polyalign.critic.model import CriticHead, Encoder
 from polyalign.critic.recipe import EncoderSettings
 from polyalign.critic.targets import Targets, read_target_pair
 from polyalign.errors import BadInput, PolyAlignError
-from polyalign.features.table import FeatureTable, MadeBy, read_features, write_features
+from polyalign.features.origin import MadeBy
+from polyalign.features.table import FeatureTable, read_features, write_features
 from polyalign.files import write_json, write_jsonl, write_table
 from polyalign.hdpo_weights import (
     WeightSettings,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from polyalign.features import table
-from polyalign.features.table import MadeBy
+from polyalign.features.origin import MadeBy
 from polyalign.files import write_json, write_jsonl
 from polyalign.metrics.evaluate import evaluate
 from polyalign.records import make_record, normalize_text

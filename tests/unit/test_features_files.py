@@ -12,14 +12,14 @@ from polyalign.errors import BadInput, BadInputs
 from polyalign.features import answers as answers_module
 from polyalign.features.answers import read_chunks
 from polyalign.features.files import describe_file
-from polyalign.features.lm import load_scorer
 from polyalign.features.lm_files import add_lm_features
 from polyalign.features.names import feature_names
+from polyalign.features.origin import MadeBy
+from polyalign.features.scorer import load_scorer
 from polyalign.features.table import (
     KEYS,
     FeatureTable,
     FeatureWriter,
-    MadeBy,
     check_combinable,
     read_feature_chunks,
     read_features,
@@ -52,7 +52,7 @@ def some_table(rows: int = 3, made_by: MadeBy | None = None) -> FeatureTable:
         field_names=["human_answer"] * rows,
         names=names,
         values=np.arange(rows * 3, dtype=np.float64).reshape(rows, 3) / 4,
-        made_by=made_by or MadeBy("core-v1", "tiny", {"tokens": "nltk 3"}),
+        made_by=made_by or MadeBy("core-v1", "tiny", {"tokens": "nltk 3"}, "0a1b"),
     )
 
 
@@ -121,14 +121,28 @@ def test_a_broken_json_row_is_named(tmp_path, features, problem):
     [
         (["a"], MadeBy("paper-v1", "tiny"), "feature set is paper-v1, that of one is core-v1"),
         (["a"], MadeBy("core-v1", "big"), "scorer is big, that of one is tiny"),
-        (["a"], MadeBy("core-v1"), "scorer is none"),
+        (["a"], MadeBy("core-v1"), "scorer is none, that of one is tiny"),
+        (["a"], MadeBy("core-v1", "tiny", {"tags": "x 2"}), "tool of tags is x 2, that of one is x 1"),
+        (
+            ["a"],
+            MadeBy("core-v1", "tiny", scorer_digest="b" * 64),
+            "scorer is tiny .b{12}., that of one is tiny .a",
+        ),
         (["b"], MadeBy("core-v1", "tiny"), "first difference: a"),
         (["b"], MadeBy(None), "first difference: a"),
     ],
 )
 def test_tables_of_different_origin_are_never_combined(names, other, problem):
     with pytest.raises(BadInput, match=problem):
-        check_combinable([("one", ["a"], MadeBy("core-v1", "tiny")), ("two", names, other)])
+        check_combinable(
+            [("one", ["a"], MadeBy("core-v1", "tiny", {"tags": "x 1"}, "a" * 64)), ("two", names, other)]
+        )
+
+
+def test_a_scorer_counts_by_its_content_and_not_by_its_name():
+    check_combinable(
+        [("one", [], MadeBy("core-v1", "tiny", {}, "a")), ("two", [], MadeBy("core-v1", "x", {}, "a"))]
+    )
 
 
 def test_a_published_table_is_held_to_its_names_alone():

@@ -8,7 +8,12 @@ import torch
 from model_families import record_of, save_model
 
 from polyalign.errors import BadInput
-from polyalign.features.lm import LM_NAMES, load_scorer, score_lm_features, score_with
+from polyalign.features import lm_batches
+from polyalign.features.lm import LM_NAMES, score_lm_features, score_with
+from polyalign.features.lm_batches import distinct, make_batches, make_sequences
+from polyalign.features.packed_linear import can_pack, pack_linears
+from polyalign.features.scorer import load_scorer, scorer_digest
+from polyalign.files import read_json, write_json
 from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
 
@@ -65,6 +70,86 @@ def test_the_batch_size_changes_nothing(model_dir):
     scorer = load_scorer(model_dir, max_length=4096)
     single, whole = (score_with(scorer, RECORDS, ANSWERS, batch_tokens=size) for size in (1, 100_000))
     np.testing.assert_allclose(single, whole, rtol=1e-4, atol=1e-4)
+
+
+def _dialogue(turns: int) -> list[dict]:
+    """Records of one dialogue: each prompt begins with the one before it."""
+    story = "The old red barn stood behind the house, and nobody had opened its doors for years. " * 3
+    history = [{"role": role, "text": f"turn {n}"} for n in range(turns) for role in ("user", "assistant")]
+    return [
+        RECORD | {"context": story, "dialogue_history": history[: 2 * turn], "question": f"and {turn}?"}
+        for turn in range(turns)
+    ]
+
+
+def test_common_beginnings_are_run_once_and_change_nothing(model_dir, monkeypatch):
+    scorer = load_scorer(model_dir, max_length=4096, threads=2)
+    records = [*_dialogue(5), RECORD, *_dialogue(3), LONG]
+    answers = [
+        "It did.",
+        "No",
+        "It did.",
+        "a barn, red and old",
+        "No",
+        "Why not?",
+        "It did.",
+        "x y z",
+        "No",
+        "so",
+    ]
+    sequences = list(make_sequences(scorer, 0, [condition_prefix(record) for record in records], answers))
+    batches = make_batches([group[0] for group in distinct(sequences).values()], 8192)
+    whole = sum(text.length for text in sequences)
+    run = sum(batch.shared * len(batch.beginnings) for batch in batches)
+    run += sum(text.length - batch.shared for batch in batches for text in batch.texts)
+    assert run < 0.6 * whole
+    shared = score_with(scorer, records, answers, batch_tokens=8192)
+    monkeypatch.setattr(lm_batches, "LEAST_SHARED", 10**6)
+    np.testing.assert_allclose(shared, score_with(scorer, records, answers), rtol=1e-4, atol=1e-4)
+
+
+def test_every_sequence_is_batched_once_whatever_the_room(model_dir):
+    scorer = load_scorer(model_dir, max_length=4096)
+    records = _dialogue(6) * 3
+    answers = [f"answer {number} of them" for number in range(len(records))]
+    sequences = list(make_sequences(scorer, 0, [condition_prefix(record) for record in records], answers))
+    for room in (1, 300, 2000, 10**6):
+        batches = make_batches(sequences, room)
+        assert sorted(id(text) for batch in batches for text in batch.texts) == sorted(map(id, sequences))
+        for batch in batches:
+            for text, group in zip(batch.texts, batch.group, strict=batch.shared > 0):
+                assert tuple(text.tokens[: batch.shared]) == batch.beginnings[group]
+                assert batch.shared < len(text.prefix)
+
+
+def test_the_digest_says_what_decides_the_scores(tmp_path):
+    folder = save_model(tmp_path / "one")
+    first = scorer_digest(folder)
+    (folder / "chat_template.jinja").write_text("another")
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", config | {"transformers_version": "9", "dtype": "bfloat16"})
+    assert scorer_digest(folder) == first
+    write_json(folder / "config.json", config | {"rms_norm_eps": 0.1})
+    assert scorer_digest(folder) != first
+    write_json(folder / "config.json", config)
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", tokenizer | {"bos_token": "x", "eos_token": "y"})
+    assert scorer_digest(folder) != first
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BadInput, match="no model weights"):
+        scorer_digest(folder)
+
+
+def test_packed_layers_give_the_same_products():
+    plain = torch.nn.Linear(48, 80)
+    if not can_pack():
+        pytest.skip("this build of PyTorch has no oneDNN")
+    states = torch.randn(3, 7, 48)
+    model = torch.nn.Sequential(plain)
+    with torch.inference_mode():
+        expected = model(states)
+        assert pack_linears(model, 21) == 1
+        torch.testing.assert_close(model(states), expected)
 
 
 def test_truncation_takes_the_prompt_first_and_then_the_answers_end_or_start(model_dir):

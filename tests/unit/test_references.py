@@ -7,7 +7,8 @@ import pytest
 from model_families import record_of
 
 from polyalign.errors import BadInput
-from polyalign.features.table import FeatureTable, MadeBy, read_features, write_features
+from polyalign.features.origin import MadeBy
+from polyalign.features.table import FeatureTable, read_features, write_features
 from polyalign.files import read_json, write_json
 from polyalign.records import RecordWriter
 from polyalign.references import build_references, quantile_index, read_references
@@ -80,6 +81,7 @@ def test_references_of_a_small_corpus(corpus, tmp_path):
     assert reference["prototype_median"]["constant"] == 7.0
     assert reference["split_counts"] == {"test": 10, "train": 15}
     assert reference["dataset_counts"] == {"dolly": 25}
+    assert list(reference)[-4:] == ["feature_set", "scorer", "scorer_digest", "backends"]
     assert (reference["feature_set"], reference["scorer"]) == ("core-v1", "tiny")
     assert details["skipped_buckets"] == [{"bucket_id": SMALL, "count": 2}]
     assert read_json(tmp_path / "out" / "skipped_buckets.json")["buckets"] == details["skipped_buckets"]
@@ -156,6 +158,10 @@ def test_distances_refuse_what_does_not_fit(references, corpus):
     assert np.isfinite(table_distances(table, references, file="f")).sum() == 15
     other = table.with_columns([], np.zeros((len(table), 0)), MadeBy("paper-v1", "tiny"))
     with pytest.raises(BadInput, match="feature set is paper-v1, that of the references is core-v1"):
+        table_distances(other, references, file="f")
+    other = table.with_columns([], np.zeros((len(table), 0)), MadeBy("core-v1", "tiny", {"tags": "x 1"}))
+    references[LARGE]["backends"] = {"tags": "x 2"}
+    with pytest.raises(BadInput, match="tool of tags is x 1, that of the references is x 2"):
         table_distances(other, references, file="f")
     with pytest.raises(BadInput, match="no reference for feature odd"):
         support_distances(np.zeros((1, 1)), [LARGE], references, names=["odd"])

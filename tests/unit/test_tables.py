@@ -137,6 +137,11 @@ def test_replicates_of_another_run_are_refused(world, reports, tmp_path):
         ({"coverage__answered": 80, "coverage__source_index_digest": "f" * 64}, "80 of 90 rows answered"),
         ({"features__scorer": "qwen3b"}, "scorer differs from the other rows of the table: qwen3b"),
         ({"features__feature_set": "paper-v1"}, "feature set differs"),
+        (
+            {"features__scorer_digest": "d" * 64},
+            "scorer differs from the other rows of the table: tiny (dddd",
+        ),
+        ({"features__backends": {"tags": "x 2"}}, "tools of the features differs"),
         ({"parameters__seed": 7}, "parameters differs"),
         ({"cell__method": "base"}, "cell en_base_tiny stands in"),
     ],
