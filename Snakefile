@@ -15,6 +15,7 @@ report: "resources/captions/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/common_released.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -22,6 +23,7 @@ include: "rules/references.smk"
 include: "rules/training.smk"
 include: "rules/critic.smk"
 include: "rules/inference.smk"
+include: "rules/released.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
 

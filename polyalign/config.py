@@ -15,13 +15,17 @@ from polyalign.files import StrPath
 from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.metrics.settings import MetricSettings
 from polyalign.prompts import ORACLE_METHODS
+from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
 
 METHODS = ("base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef")
 TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
+TRAINED_FROM = {"dpo": ("sft",), "hdpo": ("sft", "bucketsft"), "hdporef": ("hdpo",)}
+"""Methods whose models a method starts from or takes its pairs from; hdporef is the policy of hdpo."""
 
 Language = Literal["en", "zh"]
 Method = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef"]
+ViewSplit = Literal["train", "val", "test"]
 MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")
 Positive = Annotated[int, Field(gt=0)]
 
@@ -100,7 +104,7 @@ class References(Settings):
     """Bucket reference distributions."""
 
     min_bucket_size: Positive = Field(20, description="smaller buckets are listed, not used")
-    splits: list[Literal["train", "val", "test"]] = Field(
+    splits: list[ViewSplit] = Field(
         ["train", "val", "test"], description="human answers that make the references"
     )
     support: Literal["q10_q90", "q25_q75"] = Field("q10_q90", description="support of the critic target")
@@ -216,6 +220,25 @@ class Tables(Settings):
     )
 
 
+class ReleasedRecords(Settings):
+    """Released records of a language, JSONL in the published layout; a split without any does not exist."""
+
+    train: Place | None = Field(None, description="rows that models are trained on")
+    val: Place | None = Field(None, description="rows that training is watched on")
+    test: Place | None = Field(None, description="rows that released predictions index")
+
+    @model_validator(mode="after")
+    def _are_files(self) -> "ReleasedRecords":
+        for split in self.splits:
+            getattr(self, split).check_file()
+        return self
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that there are."""
+        return [name for name in ("train", "val", "test") if getattr(self, name) is not None]
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -240,6 +263,17 @@ class Config(Settings):
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
     )
     tables: Tables = Field(Tables(), description="tables and figures")
+    cells: dict[str, CellSource] = Field(
+        {}, description="cells that are not made here from the start, by name: {lang}_{method}_{model}"
+    )
+    released_records: dict[Language, ReleasedRecords] = Field(
+        {}, description="released records that are the splits of a language, instead of its corpora"
+    )
+    released_mirror: str | None = Field(
+        None,
+        description="folder with copies of hub repositories, {owner}/{name}/..., that released artifacts are read "
+        "from instead of the hub; a relative one is meant from the checkout",
+    )
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":
@@ -270,6 +304,71 @@ class Config(Settings):
         if self.sources.kind == "mirror" and not self.sources.mirror:
             raise ValueError("sources.mirror: kind is mirror but no folder is given")
         return self
+
+    @model_validator(mode="after")
+    def _cells_can_be_made(self) -> "Config":
+        for name, cell in self.cells.items():
+            try:
+                _, method, _ = parse_cell(name, self)
+            except BadInput as error:
+                raise ValueError(f"cells.{name}: {error}") from None
+            _check_cell_source(name, method, cell)
+        for language in self.grid.languages:
+            released = self.released_records.get(language)
+            missing = (
+                [] if released is None else [s for s in self.references.splits if s not in released.splits]
+            )
+            if missing:
+                raise ValueError(
+                    f"references.splits: no {missing[0]} among the released_records of {language}; "
+                    f"list {', '.join(released.splits)} only, or give its records too"
+                )
+            for model in self.grid.models:
+                for method in self.grid.methods:
+                    self.check_cell(language, method, model)
+        return self
+
+    def check_cell(self, language: str, method: str, model: str) -> None:
+        """Raise ValueError where a cell needs a model or rows that the configuration leaves out."""
+        cell = f"{language}_{method}_{model}"
+        if self.source_of(language, method, model) != "train":
+            return
+        for parent in TRAINED_FROM.get(method, ()):
+            if self.source_of(language, parent, model) == "predictions":
+                raise ValueError(
+                    f"cells.{language}_{parent}_{model}: source predictions gives no model, and {cell} is made from "
+                    f"it; give {cell} another source, or {language}_{parent}_{model} a checkpoint"
+                )
+            self.check_cell(language, parent, model)
+        released = self.released_records.get(language)
+        lacks = [] if released is None else [name for name in ("train", "val") if name not in released.splits]
+        if method in TRAINED_METHODS and lacks:
+            raise ValueError(
+                f"released_records.{language}: no {lacks[0]} split to train {cell} on; give its records, or "
+                f"{cell} another source"
+            )
+
+    def source_of(self, language: str, method: str, model: str) -> str:
+        """Where a cell comes from: train, checkpoint or predictions."""
+        cell = self.cells.get(f"{language}_{method}_{model}")
+        return "train" if cell is None else cell.source
+
+    def cells_from(self, source: str) -> list[str]:
+        """Names of the cells of one source other than train."""
+        return [name for name, cell in self.cells.items() if cell.source == source]
+
+    def released_files(self) -> dict[str, Place]:
+        """Places of the released files in use: predictions by cell, records as {lang}_records_{split}."""
+        places = {cell: self.cells[cell].predictions for cell in self.cells_from("predictions")}
+        for language, records in self.released_records.items():
+            places |= {f"{language}_records_{split}": getattr(records, split) for split in records.splits}
+        return places
+
+    def mirrored(self, place: Place) -> Place:
+        """The place itself, or where the mirror holds a copy of it."""
+        if place.hub is None or self.released_mirror is None:
+            return place
+        return Place(path=f"{self.released_mirror}/{place.hub}", file=place.file)
 
     def decoding_of(self, method: str) -> Decoding:
         """Decoding of a method: the one of the table, or the published one."""
@@ -320,6 +419,20 @@ def read_config(*files: StrPath) -> Config:
     return load_config(merged, file=files[-1])
 
 
+def _check_cell_source(name: str, method: str, cell: CellSource) -> None:
+    """Raise ValueError where a source makes no sense for the method."""
+    if cell.checkpoint is not None and method not in TRAINED_METHODS:
+        owner = "hdpo, whose policy hdporef is" if method in ORACLE_METHODS else "models.<name>.hub"
+        raise ValueError(
+            f"cells.{name}.checkpoint: {method} has no checkpoint of its own; give it to {owner}"
+        )
+    if cell.predictions is not None and method not in ORACLE_METHODS and looks_oracle(cell.predictions.name):
+        raise ValueError(
+            f"cells.{name}.predictions: {cell.predictions.name} was predicted from a prompt that shows the reference "
+            f"answer; give it to {name.replace(f'_{method}_', '_hdporef_')}"
+        )
+
+
 def parse_cell(cell: str, config: Config) -> tuple[str, str, str]:
     """(language, method, model) of `{lang}_{method}_{model}`.
 
@@ -347,4 +460,8 @@ def check_targets(targets: Sequence[str], config: Config) -> None:
     """Raise `BadInput` when a target names a cell that no rule could build."""
     for target in targets:
         if match := _CELL_TARGET.search(target):
-            parse_cell(match.group(1).removesuffix(".manifest"), config)
+            parts = parse_cell(match.group(1).removesuffix(".manifest"), config)
+            try:
+                config.check_cell(*parts)
+            except ValueError as error:
+                raise BadInput(str(error)) from None

@@ -13,11 +13,12 @@ MODEL_FILES = (
     "*.json",
     "tokenizer.model",
     "*.tiktoken",
+    "*.jinja",
     "merges.txt",
     "LICENSE*",
     "NOTICE*",
 )
-"""What a model folder needs: weights in safetensors, configuration, tokenizer, and its licence."""
+"""What a model folder needs: weights in safetensors, configuration, tokenizer and chat template, and its licence."""
 UNWANTED_FILES = ("*.bin", "*.pth", "*.gguf", "onnx/*", "original/*")
 TEMPLATE_FILE = "chat_template.jinja"
 
@@ -29,6 +30,7 @@ def fetch_model(
     *,
     chat_template: str | None,
     endpoint: str | None = None,
+    key: str = "models.<name>",
 ) -> dict[str, Any]:
     """Download a model snapshot to `out_dir` and give it the chat template that this project fixes for it.
 
@@ -40,6 +42,7 @@ def fetch_model(
         chat_template: Jinja text, written as chat_template.jinja over any template that the model ships; None
             keeps that one.
         endpoint: address of the hub, where it is not that of HF_ENDPOINT or the usual one.
+        key: where the configuration names the repository, for messages.
 
     Returns:
         repository, revision, commit and {file: SHA-256}, for the manifest.
@@ -55,7 +58,7 @@ def fetch_model(
         repo=repository,
         revision=revision,
         label="model",
-        fix="correct models.<name>.hub and .revision",
+        fix=f"correct {key}.hub and .revision",
         instead="put the model folder with a manifest in its place",
         endpoint=endpoint,
     ).resolve()
@@ -67,7 +70,7 @@ def fetch_model(
         raise BadInput(
             f"{repository} has no safetensors weights at commit {snapshot.commit}",
             expected="at least one *.safetensors file",
-            fix="choose a revision that has them, in models.<name>.revision",
+            fix=f"choose a revision that has them, in {key}.revision",
         )
     downloads = download_folder(out_dir)
     arrived = {name: snapshot.download(name, downloads) for name in names}

@@ -15,7 +15,7 @@ import pyarrow as pa
 from polyalign.critic.targets import Targets
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import StrPath, TableWriter
-from polyalign.predictions import read_predictions
+from polyalign.predictions import echo_problem, read_predictions
 from polyalign.progress import track
 from polyalign.records import RECORD_FIELDS, RECORD_SCHEMA, read_record_batches
 
@@ -37,14 +37,6 @@ PAIR_SCHEMA = pa.schema(
 PAIR_TYPE = "global"
 """Human answer against the answer of a model trained on all data: the published type with bias 0."""
 
-# A prediction row may repeat what it answered; the record fields that such echoes must agree with.
-_ECHOES = {
-    "id": "id",
-    "bucket_id": "bucket_id",
-    "instruction": "question",
-    "input": "context",
-    "reference_output": "human_answer",
-}
 _FIX_PREDICTIONS = "generate the predictions of this split again"
 
 
@@ -127,25 +119,6 @@ def write_pair_rows(split: StrPath, output: StrPath, *, rows: int | None, seed: 
     }
 
 
-def _echo_problem(
-    path: StrPath, line: int, prediction: Mapping[str, Any], record: Mapping[str, Any]
-) -> BadInput | None:
-    """The first echoed field of a prediction that is not the record's, if any."""
-    for echo, field in _ECHOES.items():
-        value = prediction.get(echo)
-        if value is not None and str(value).strip() != record[field].strip():
-            return BadInput(
-                f"{value!r:.60} is not what row {record['source_index']} holds",
-                file=path,
-                row=line,
-                id=record["id"],
-                field=echo,
-                expected=f"{record[field]!r:.60}",
-                fix=_FIX_PREDICTIONS,
-            )
-    return None
-
-
 def _pair_batches(
     rows: StrPath, predictions: StrPath, counts: Counter[str], reasons: Counter[str]
 ) -> Iterator[list[dict[str, Any]]]:
@@ -170,7 +143,9 @@ def _pair_batches(
                 )
                 continue
             line, prediction = answers.pop(index)
-            if problem := _echo_problem(predictions, line, prediction, record):
+            if problem := echo_problem(
+                predictions, line, prediction, record, index=index, fix=_FIX_PREDICTIONS
+            ):
                 problems.append(problem)
                 continue
             reasons[str(prediction.get("finish_reason"))] += 1

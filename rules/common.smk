@@ -46,11 +46,16 @@ or_exit(check_targets, sys.argv[1:], CFG)
 EXTRA_SPLITS = ["validation2"] if CFG.data.include_validation2 else []
 
 
+def one_of(names):
+    """A wildcard constraint that takes these names alone; without names it takes nothing."""
+    return "|".join(name.replace(".", r"\.") for name in names) or "(?!)"
+
+
 wildcard_constraints:
     lang="|".join(CFG.corpora),
     method="|".join(METHODS),
-    model="|".join(name.replace(".", r"\.") for name in CFG.models),
-    scorer="|".join(name.replace(".", r"\.") for name in CFG.models),
+    model=one_of(CFG.models),
+    scorer=one_of(CFG.models),
     dataset="|".join(dataset for datasets in CFG.corpora.values() for dataset in datasets),
     split="train|val|test",
 

@@ -188,6 +188,8 @@ rule merge_splits:
         "logs/merge_splits/{lang}.log",
     benchmark:
         "benchmarks/merge_splits/{lang}.tsv"
+    wildcard_constraints:
+        lang=one_of(lang for lang in CFG.corpora if lang not in CFG.released_records),
     conda:
         "../envs/data.yaml"
     threads: 1

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from polyalign.inference.runner import generate_predictions
 from polyalign.job import run_job
+from polyalign.manifest import read_manifest
 from polyalign.prompts import MODE_OF_METHOD
 
 
 def main(job):
     cell = job.wildcards
-    return generate_predictions(
+    details = generate_predictions(
         job.input.rows,
         Path(job.input.model).parent,
         job.output.predictions,
@@ -20,6 +21,7 @@ def main(job):
         cell=f"{cell.lang}_{cell.method}_{cell.model}",
         code=job.params.code,
     )
+    return {**details, "source": read_manifest(job.input.model)["details"].get("source", {"kind": "train"})}
 
 
 run_job(snakemake, main)

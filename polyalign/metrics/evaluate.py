@@ -49,7 +49,7 @@ def evaluate(
         predictions_path: JSONL rows with source_index and prediction; finish_reason and id are used where given.
         references_path, human_features_path, prediction_features_path: all three; no features means no BNG and HCR.
         cell: language, method and model, when the predictions are a cell of the grid.
-        generation: what the manifest of the predictions states: prompt_mode, decoding, engine.
+        generation: what the manifest of the predictions states: source, prompt_mode, decoding, engine.
         mauve_model_dir: folder of the causal language model that embeds texts for MAUVE; None for no MAUVE.
         replicates_path: where the bootstrap replicates go (Parquet, a column a metric), which paired tests need.
         common_with: further prediction files; only rows that all of them answer are evaluated.
@@ -92,6 +92,7 @@ def evaluate(
             "cell": Cell(**cell) if cell else None,
             "split": splits[0] if len(splits) == 1 else None,
             "languages": np.unique(rows.languages).tolist(),
+            "source": generation.get("source"),
             "prompt_mode": generation.get("prompt_mode"),
             "oracle": generation.get("prompt_mode") == ORACLE_MODE,
             "decoding": generation.get("decoding"),
@@ -171,6 +172,7 @@ def summarize_report(report: Report) -> dict[str, Any]:
     """What the manifest of an evaluation says of cell, coverage, scorer, feature set, prompt mode and draws."""
     return {
         "cell": report.cell.name if report.cell else None,
+        "source": report.source.kind if report.source else None,
         "prompt_mode": report.prompt_mode,
         "oracle": report.oracle,
         "coverage": report.coverage.model_dump(exclude={"by_bucket"}),

@@ -44,6 +44,22 @@ class InputFile(Part):
     sha256: str
 
 
+class Source(Part):
+    """Where the predictions come from."""
+
+    kind: Literal["train", "checkpoint", "predictions"] = Field(
+        description="train: made here from the start; checkpoint: made here by a released model; predictions: released"
+    )
+    hub: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    path: str | None = Field(None, description="local file or folder, without the folders above it")
+    file: str | None = Field(None, description="file in the hub repository")
+    sha256: str | None = Field(
+        None, description="digest of the released file, or of a checkpoint's list of files"
+    )
+
+
 class BucketCoverage(Part):
     """Coverage of one bucket."""
 
@@ -357,6 +373,7 @@ class Report(Part):
     cell: Cell | None
     split: str | None = Field(description="split of the records when they are of one split")
     languages: list[str]
+    source: Source | None = Field(None, description="null where the predictions are of no cell of a workflow")
     prompt_mode: str | None
     oracle: bool = Field(description="the prompt showed the reference answer: no method, a ceiling")
     decoding: dict[str, Any] | None

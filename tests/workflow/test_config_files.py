@@ -12,8 +12,8 @@ from polyalign import config_docs
 from polyalign.config import Config, read_config
 from polyalign.prompts import load_chat_template
 
-PAPER, DEMO = Path("config/config.yaml"), Path("config/demo.yaml")
-SHIPPED = {"paper": [PAPER], "demo": [PAPER, DEMO]}
+PAPER, DEMO, RELEASED = (Path(f"config/{name}.yaml") for name in ("config", "demo", "released"))
+SHIPPED = {"paper": [PAPER], "demo": [PAPER, DEMO], "released": [PAPER, RELEASED]}
 
 
 @pytest.fixture(params=SHIPPED)
@@ -60,7 +60,7 @@ def test_a_key_of_every_depth_stands_on_the_page():
     } <= keys
 
 
-@pytest.mark.parametrize("name", [PAPER, DEMO])
+@pytest.mark.parametrize("name", [PAPER, DEMO, RELEASED])
 def test_shipped_files_hold_to_the_schema(root: Path, name: Path):
     values = yaml.safe_load((root / name).read_text(encoding="utf-8"))
     jsonschema.validate(values, config_docs.json_schema())

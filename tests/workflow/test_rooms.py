@@ -40,7 +40,7 @@ STAGES = (
     {"features"},
     {"references", "support"},
     {"critic", "hdpo_weights", "pair_views", "pairs", "training"},
-    {"inference"},
+    {"inference", "released", "released_predictions"},
     {"metrics"},
     {"overview", "plots", "tables"},
     {"cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
