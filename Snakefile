@@ -39,6 +39,7 @@ rule tables:
     default_target: True
     input:
         expand("results/tables/main_{lang}.md", lang=CFG.grid.languages),
+        rules.audit_reports.output.md,
 
 
 # Every metrics report of the grid, without tables.

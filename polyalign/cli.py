@@ -279,6 +279,51 @@ def tables(
         _say(f"{details['language']}: {len(details['cells'])} cells -> {out}")
 
 
+class Severity(StrEnum):
+    """Severities of findings, and `never` for an exit code that does not look at them."""
+
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
+class AuditFormat(StrEnum):
+    """How an audit is written."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+@app.command()
+def audit(
+    reports: Annotated[
+        list[Path] | None, typer.Argument(help="Reports: ours, or in the published layout.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Audit the paper's published figures.")
+    ] = False,
+    form: Annotated[AuditFormat, typer.Option("--format", help="Form of the output.")] = AuditFormat.text,
+    least: Annotated[Severity, typer.Option(help="Least severity shown as text.")] = Severity.note,
+    out: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+) -> None:
+    """Say in sentences what to distrust in reports. Exit code 1 where there is an error to tell, 2 for bad input."""
+    from polyalign.audit.run import audit_files, audit_published, has_errors, render
+    from polyalign.files import write_text
+
+    if not reports and not published:
+        raise BadInput("nothing to audit", fix="name reports, or give --published")
+    audited = audit_files(reports or []) + (audit_published() if published else [])
+    text = render(audited, form.value, least.value)
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+        _say(f"{len(audited)} subjects -> {out}")
+    if has_errors(audited):
+        raise typer.Exit(1)
+
+
 @app.command()
 def where(
     folder: Annotated[Path, typer.Argument(help="Working directory of a run, e.g. runs/demo.")],

@@ -151,6 +151,12 @@ def write_json(path: StrPath, value: Any, indent: int | None = 2) -> None:
         temporary.write_text(dump_json(value, indent) + "\n", encoding="utf-8")
 
 
+def write_text(path: StrPath, text: str) -> None:
+    """Write UTF-8 text, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 class _PlainGzipWriter(gzip.GzipFile):
     """Gzip without name and time in its header: equal text gives equal bytes, whatever the temporary name."""
 

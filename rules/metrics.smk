@@ -37,3 +37,27 @@ rule evaluate_predictions:
         code=code_digest("evaluate_predictions"),
     script:
         "../workflow_scripts/evaluate_predictions.py"
+
+
+# What to distrust in the reports of the grid, in sentences.
+rule audit_reports:
+    input:
+        reports=grid_metrics(),
+    output:
+        md="results/tables/audit.md",
+        json="results/tables/audit.json",
+        manifest="results/tables/audit.manifest.json",
+    log:
+        "logs/audit_reports/all.log",
+    benchmark:
+        "benchmarks/audit_reports/all.tsv"
+    conda:
+        "../envs/eval.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code_digest("audit_reports"),
+    script:
+        "../workflow_scripts/audit_reports.py"

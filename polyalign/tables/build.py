@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyalign.errors import BadInput
-from polyalign.files import StrPath
+from polyalign.files import StrPath, write_text
 from polyalign.plots.contributions import draw_contributions
 from polyalign.plots.frontier import draw_frontier
 from polyalign.plots.heat_map import draw_heat_map
@@ -18,7 +18,7 @@ from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
 from polyalign.tables.ablation import ablation_page
 from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
-from polyalign.tables.formats import to_csv, to_latex, to_markdown, write_text
+from polyalign.tables.formats import to_csv, to_latex, to_markdown
 from polyalign.tables.groups import bucket_page, dataset_page
 from polyalign.tables.html import to_html
 from polyalign.tables.main import main_page

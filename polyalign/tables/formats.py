@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from polyalign.files import StrPath, atomic_path
 from polyalign.tables.model import Column, Page, Row, Table, Value
 
 _LATEX = str.maketrans(
@@ -202,9 +201,3 @@ def _csv_row(page: Page, table: Table, row: Row, column: Column) -> dict[str, ob
         "best": int(value.bold),
         "text": value.text,
     }
-
-
-def write_text(path: StrPath, text: str) -> None:
-    """Write UTF-8 text, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

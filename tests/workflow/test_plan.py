@@ -52,6 +52,7 @@ def test_the_tables_of_the_paper_resolve_from_nothing(snakemake, tmp_path):
     assert done.returncode == 0, done.stderr
     jobs = planned_rules(done.stdout + done.stderr)
     assert jobs["evaluate_predictions"] == 2 * 4 * 6
+    assert jobs["audit_reports"] == 1
     assert jobs["train_hdpo"] == jobs["train_dpo"] == 2 * 4
     assert jobs["fetch_source"] == 14
 

@@ -42,7 +42,7 @@ STAGES = (
     {"critic", "hdpo_weights", "pair_views", "pairs", "training"},
     {"inference", "released", "released_predictions"},
     {"metrics"},
-    {"overview", "plots", "tables"},
+    {"audit", "overview", "plots", "tables"},
     {"cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {

@@ -1,0 +1,1 @@
+"""What to distrust in a report of metrics, in sentences."""
