@@ -1,4 +1,4 @@
-"""What has to be said below every table: rows, scorer, intervals, tests, decoding, and answers cut short or empty."""
+"""What has to be said below every table: rows, sources, scorer, intervals, tests, decoding, answers cut or empty."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ def page_notes(entries: Sequence[Entry]) -> list[str]:
     """Sentences that hold for every table made of these entries."""
     return [
         _rows(entries),
+        *_sources(entries),
         *_features(entries),
         *_intervals(entries),
         *_decoding(entries),
@@ -19,6 +20,25 @@ def _rows(entries: Sequence[Entry]) -> str:
     report = entries[0].report
     of_split = f" of the {report.split} split." if report.split else "."
     return f"{report.coverage.answered:,} of {report.coverage.rows_expected:,} rows{of_split}"
+
+
+def _sources(entries: Sequence[Entry]) -> list[str]:
+    """Which rows rest on what others released: their predictions, or answers made here by their models."""
+    told = {"predictions": "Released predictions, not made here", "checkpoint": "Answers of released models"}
+    notes = []
+    for kind, words in told.items():
+        found = [entry for entry in entries if entry.report.source and entry.report.source.kind == kind]
+        if not found:
+            continue
+        hubs = sorted({entry.report.source.hub or "local files" for entry in found})
+        models: dict[str, list[str]] = {}
+        for entry in found:
+            models.setdefault(entry.model, []).append(entry.label)
+        rows = "; ".join(f"{model}: {', '.join(labels)}" for model, labels in models.items())
+        notes.append(
+            f"{words}: {'all rows' if len(found) == len(entries) else rows} (from {', '.join(hubs)})."
+        )
+    return notes
 
 
 def _features(entries: Sequence[Entry]) -> list[str]:

@@ -174,6 +174,23 @@ def test_the_notes_say_when_decoding_differs(reports, tmp_path):
     assert any("decoded differently" in note for note in page_of(decoded).notes)
 
 
+def test_the_notes_name_rows_that_others_released(reports, tmp_path):
+    def released(path, kind: str, hub: str | None):
+        return changed(path, tmp_path, path.name, source={"kind": kind, "hub": hub})
+
+    files = [
+        released(reports[0], "train", None),
+        released(reports[1], "predictions", "owner/data"),
+        released(reports[2], "predictions", "owner/data"),
+        released(reports[3], "checkpoint", None),
+    ]
+    notes = page_of(files).notes
+    assert "Released predictions, not made here: tiny: SFT, Bucket-SFT (from owner/data)." in notes
+    assert "Answers of released models: tiny: DPO (from local files)." in notes
+    assert "Released predictions, not made here: all rows (from owner/data)." in page_of(files[1:3]).notes
+    assert not any("eleased" in note for note in page_of(reports).notes)
+
+
 def test_an_aggregate_of_other_components_is_left_out(reports, tmp_path):
     report = read_json(reports[1])
     report["metrics"]["aggregate"]["components"]["mauve_global"] = 0.5
