@@ -5,6 +5,8 @@
 #     snakemake tables
 from snakemake.utils import min_version
 
+from polyalign.environments import announce
+
 min_version("9.20")
 
 
@@ -26,6 +28,9 @@ include: "rules/inference.smk"
 include: "rules/released.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
+
+
+announce(ENVIRONMENTS, {step.name: step.conda_env for step in workflow.rules})
 
 
 localrules:

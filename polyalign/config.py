@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.inference.decoding import Decoding, paper_decoding
+from polyalign.inference.engine import EngineSettings
 from polyalign.metrics.settings import MetricSettings
 from polyalign.prompts import ORACLE_METHODS
 from polyalign.released import CellSource, Place, looks_oracle
@@ -26,6 +27,7 @@ TRAINED_FROM = {"dpo": ("sft",), "hdpo": ("sft", "bucketsft"), "hdporef": ("hdpo
 Language = Literal["en", "zh"]
 Method = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef"]
 ViewSplit = Literal["train", "val", "test"]
+Stage = Literal["data", "eval", "features", "infer", "train"]
 MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")
 Positive = Annotated[int, Field(gt=0)]
 
@@ -188,11 +190,12 @@ class Recipes(Settings):
     critic: str = Field("critic", description="recipe of the critic")
 
 
-class Inference(Settings):
+class Inference(EngineSettings):
     """The engine that answers prompts."""
 
-    engine: Literal["transformers"] = Field("transformers", description="inference engine")
-    batch_tokens: Positive = Field(16384, description="padded tokens a batch, answers included")
+    shards: Positive = Field(
+        1, description="jobs that share the rows of a split; each needs a model's memory and start-up"
+    )
 
 
 # Wall hours of one job at paper scale on one GPU; guesses, until benchmarks of earlier runs replace them.
@@ -207,6 +210,7 @@ GUESSED_HOURS = {
     "train_critic": 1.5,
     "score_pairs": 0.5,
     "generate_predictions": 3.0,
+    "generate_shard": 3.0,
     "evaluate_predictions": 0.3,
 }
 
@@ -255,6 +259,10 @@ class Config(Settings):
     recipes: Recipes = Field(Recipes(), description="recipe of each trained method")
     recipe_overrides: RecipeOverrides = Field(RecipeOverrides(), description="changes to recipes")
     inference: Inference = Field(Inference(), description="inference engine")
+    environments: dict[Stage, str] = Field(
+        {},
+        description="without conda: virtual environment of a stage's rules, a folder seen from the checkout",
+    )
     decoding: Decoding = Field(Decoding(), description="decoding, the same for every method")
     published_decoding: bool = Field(False, description="decode each method as published instead")
     metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
@@ -384,6 +392,23 @@ class Config(Settings):
         for layer in layers:
             merge(merged, layer)
         return merged
+
+    def engine_of(self, model: str) -> dict[str, Any]:
+        """Settings of the inference engine for a model, as plain values."""
+        settings = self.inference.model_dump(exclude={"shards"})
+        if self.inference.dtype == "auto":
+            settings["dtype"] = self.models[model].dtype
+        return settings
+
+    @property
+    def inference_gpus(self) -> int:
+        """GPUs of a job that answers prompts: as many as its engine puts the model on."""
+        engine, serve = self.inference.engine, self.inference.openai.serve
+        if self.gpus == 0 or (engine == "openai" and serve is None):
+            return 0
+        vllm = self.inference.vllm
+        on_vllm = engine == "vllm" or (engine == "openai" and serve == "vllm")
+        return vllm.tensor_parallel * vllm.data_parallel if on_vllm else 1
 
     def scorer_of(self, model: str) -> str:
         """The model whose base scores LM features for cells of `model`."""

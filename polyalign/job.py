@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polyalign.environments import enter_environment
 from polyalign.errors import PolyAlignError
 from polyalign.manifest import write_manifest
 
@@ -51,23 +52,39 @@ def _write_manifest(job: Any, details: Mapping[str, Any] | None) -> None:
 def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> None:
     """Run `main(job)` for the rule that `snakemake` describes, then write its `manifest` output.
 
-    `main` reads and writes the files that the job names and returns details for the manifest. A
-    `PolyAlignError` ends the process with one clear line and its exit code (2, or 75 for a stopped run that can
-    go on); any other exception leaves its traceback in the log.
+    `main` reads and writes the files that the job names and returns details for the manifest; lines under their
+    key `warnings` are shown on the terminal too. A `PolyAlignError` ends the process with one clear line and its
+    exit code (2, or 75 for a stopped run that can go on); any other exception leaves its traceback in the log.
     """
+    if main.__module__ == "__mp_main__":
+        # A worker process that a library started: it imports the script and must not run the job again.
+        return
     terminal = os.dup(2)
+
+    def show(message: str) -> None:
+        """Say it on the terminal that started the workflow."""
+        os.write(terminal, f"{snakemake.rule}: {message}\n".encode())
+
+    try:
+        enter_environment(snakemake.rule)
+    except PolyAlignError as error:
+        show(str(error))
+        sys.exit(error.exit_code)
     if snakemake.log:
         _log_to(snakemake.log[0])
 
     def tell(message: str) -> None:
-        """Say it in the log and on the terminal that started the workflow."""
+        """Say it in the log and on the terminal."""
         log.error(message)
-        os.write(terminal, f"{snakemake.rule}: {message}\n".encode())
+        show(message)
 
     if devices := os.environ.get("CUDA_VISIBLE_DEVICES"):
         log.info("GPUs given to this job: CUDA_VISIBLE_DEVICES=%s", devices)
     try:
-        _write_manifest(snakemake, main(snakemake))
+        details = main(snakemake)
+        _write_manifest(snakemake, details)
+        for line in (details or {}).get("warnings", ()):
+            show(line)
     except PolyAlignError as error:
         tell(str(error))
         sys.exit(error.exit_code)

@@ -185,16 +185,21 @@ def _apply_template(tokenizer: Any, messages: list[Message], *, add_generation_p
     )
 
 
+def safe_messages(tokenizer: Any, record: Mapping[str, Any], mode: str) -> list[Message]:
+    """`chat_messages` with the tokenizer's special tokens broken up wherever a text contains them."""
+    return [
+        {"role": message["role"], "content": without_control_tokens(tokenizer, message["content"])}
+        for message in chat_messages(record, mode)
+    ]
+
+
 def render_prompt(tokenizer: Any, record: Mapping[str, Any], mode: str) -> str:
     """The prompt's text up to the place where the answer starts.
 
     Special tokens stand there only where the template put them. Raises `BadInput` for an unknown mode, or a
     chat mode of a tokenizer without a template.
     """
-    messages = [
-        {"role": message["role"], "content": without_control_tokens(tokenizer, message["content"])}
-        for message in chat_messages(record, mode)
-    ]
+    messages = safe_messages(tokenizer, record, mode)
     if mode not in CHAT_MODES:
         return messages[0]["content"]
     return _apply_template(tokenizer, messages, add_generation_prompt=True)

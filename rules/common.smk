@@ -6,6 +6,7 @@ from pathlib import Path
 from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_config
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
+from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
@@ -40,6 +41,10 @@ def or_exit(function, *arguments):
 CONFIG_FILES = " + ".join(os.path.relpath(file) for file in reversed(workflow.configfiles))
 CFG = or_exit(load_config, config, CONFIG_FILES)
 or_exit(check_targets, sys.argv[1:], CFG)
+
+# vLLM for GPUs is a download of gigabytes that a machine without one has no use for.
+INFERENCE_CONDA = str(ROOT / "envs" / ("infer.yaml" if CFG.gpus else "infer-cpu.yaml"))
+ENVIRONMENTS = {stage: str(ROOT / folder) for stage, folder in CFG.environments.items()}
 
 
 # What is merged and exported beside train, val and test; nothing trains or is evaluated on it.
@@ -181,7 +186,12 @@ def decoding_of(wildcards):
 
 def engine_of(wildcards):
     """Settings of the inference engine for the cell's model, as plain values."""
-    return {**CFG.inference.model_dump(), "dtype": CFG.models[wildcards.model].dtype}
+    return CFG.engine_of(wildcards.model)
+
+
+def packages_of(stage):
+    """Digest of what is installed in a stage's own virtual environment, or None where it has none."""
+    return or_exit(packages_digest, ENVIRONMENTS.get(stage))
 
 
 def max_length_of(wildcards):

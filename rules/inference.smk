@@ -1,27 +1,91 @@
 # Answers of a cell's model: to the whole test split, and to the train and val rows that become pairs.
+# One job a split, or as many as `inference.shards` says, whose answers are then put together.
 
 
-rule generate_predictions:
-    input:
-        rows=rows_to_answer,
-        model=policy_model,
-    output:
-        predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
-        manifest="results/predictions/{lang}_{method}_{model}/{split}.manifest.json",
-    log:
-        "logs/generate_predictions/{lang}_{method}_{model}_{split}.log",
-    benchmark:
-        "benchmarks/generate_predictions/{lang}_{method}_{model}_{split}.tsv"
-    conda:
-        "../envs/infer.yaml"
-    threads: 4
-    resources:
-        gpu=min(CFG.gpus, 1),
-        mem_mb=growing(32000),
-        runtime=growing(1440),
-    params:
-        decoding=decoding_of,
-        engine=engine_of,
-        code=code_digest("generate_predictions"),
-    script:
-        "../workflow_scripts/generate_predictions.py"
+if CFG.inference.shards == 1:
+
+    rule generate_predictions:
+        input:
+            rows=rows_to_answer,
+            model=policy_model,
+        output:
+            predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
+            manifest="results/predictions/{lang}_{method}_{model}/{split}.manifest.json",
+        log:
+            "logs/generate_predictions/{lang}_{method}_{model}_{split}.log",
+        benchmark:
+            "benchmarks/generate_predictions/{lang}_{method}_{model}_{split}.tsv"
+        conda:
+            INFERENCE_CONDA
+        threads: 4
+        resources:
+            gpu=CFG.inference_gpus,
+            tasks=1,
+            mem_mb=growing(32000),
+            runtime=growing(1440),
+        params:
+            decoding=decoding_of,
+            engine=engine_of,
+            packages=packages_of("infer"),
+            code=code_digest("generate_predictions"),
+        script:
+            "../workflow_scripts/generate_predictions.py"
+
+else:
+
+    scattergather:
+        answers=CFG.inference.shards,
+
+    rule generate_shard:
+        input:
+            rows=rows_to_answer,
+            model=policy_model,
+        output:
+            predictions="results/predictions/{lang}_{method}_{model}/shards/{split}_{scatteritem}.jsonl",
+            manifest="results/predictions/{lang}_{method}_{model}/shards/{split}_{scatteritem}.manifest.json",
+        log:
+            "logs/generate_shard/{lang}_{method}_{model}_{split}_{scatteritem}.log",
+        benchmark:
+            "benchmarks/generate_shard/{lang}_{method}_{model}_{split}_{scatteritem}.tsv"
+        conda:
+            INFERENCE_CONDA
+        threads: 4
+        resources:
+            gpu=CFG.inference_gpus,
+            tasks=1,
+            mem_mb=growing(32000),
+            runtime=growing(1440),
+        params:
+            decoding=decoding_of,
+            engine=engine_of,
+            packages=packages_of("infer"),
+            code=code_digest("generate_shard"),
+        script:
+            "../workflow_scripts/generate_shard.py"
+
+    rule gather_predictions:
+        input:
+            rows=rows_to_answer,
+            predictions=gather.answers(
+                "results/predictions/{{lang}}_{{method}}_{{model}}/shards/{{split}}_{scatteritem}.jsonl"
+            ),
+            shards=gather.answers(
+                "results/predictions/{{lang}}_{{method}}_{{model}}/shards/{{split}}_{scatteritem}.manifest.json"
+            ),
+        output:
+            predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
+            manifest="results/predictions/{lang}_{method}_{model}/{split}.manifest.json",
+        log:
+            "logs/gather_predictions/{lang}_{method}_{model}_{split}.log",
+        benchmark:
+            "benchmarks/gather_predictions/{lang}_{method}_{model}_{split}.tsv"
+        conda:
+            "../envs/data.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(8000),
+            runtime=growing(60),
+        params:
+            code=code_digest("gather_predictions"),
+        script:
+            "../workflow_scripts/gather_predictions.py"

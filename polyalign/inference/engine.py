@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from polyalign.errors import BadInput
 from polyalign.settings import Settings
 
 FinishReason = Literal["stop", "length", "error"]
@@ -22,6 +24,8 @@ class Request:
         max_new_tokens: most tokens to generate; a row that reaches it has finish reason `length`.
         seed: seed of this row's own random numbers, see `request_seed`.
         stop: strings that end the answer; the text is cut where the first of them begins.
+        text: the prompt as text, for an engine that asks for it (`Engine.reads_text`).
+        messages: the prompt as chat messages, likewise; a plain-text prompt is one user message.
     """
 
     source_index: int
@@ -29,6 +33,8 @@ class Request:
     max_new_tokens: int
     seed: int
     stop: tuple[str, ...] = ()
+    text: str = ""
+    messages: Sequence[dict[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -48,23 +54,83 @@ class Completion:
     completion_tokens: int
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A request that has no answer, and why; the runner names the row and goes on with the others."""
+
+    source_index: int
+    reason: str
+
+
+class VllmSettings(Settings):
+    """vLLM, in process or served. GPUs of a job: tensor_parallel times data_parallel."""
+
+    tensor_parallel: int = Field(1, gt=0, description="GPUs that share one copy of the model")
+    data_parallel: int = Field(1, gt=0, description="copies of the model that share the rows of a job")
+    gpu_memory: float = Field(0.9, gt=0, le=1, description="share of GPU memory for weights and cache")
+    prefix_caching: bool = Field(True, description="compute the common start of prompts once")
+    enforce_eager: bool = Field(False, description="no CUDA graphs: starts sooner, generates slower")
+    max_num_seqs: int = Field(256, gt=0, description="most rows that are generated side by side")
+
+
+class OpenAISettings(Settings):
+    """An OpenAI-compatible server: one that runs somewhere, or one that the job starts for itself."""
+
+    serve: Literal["vllm", "transformers"] | None = Field(
+        None, description="start this server for the job and stop it afterwards; null: use base_url"
+    )
+    base_url: str | None = Field(
+        None, description="such as http://localhost:8000/v1; null: environment variable OPENAI_BASE_URL"
+    )
+    model: str | None = Field(None, description="the model's name at the server; null: the only one it lists")
+    api_key_env: str = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the API key; it may be unset"
+    )
+    prompt: Literal["auto", "token_ids", "text", "chat"] = Field(
+        "auto", description="how prompts are sent; auto: the first of these three that the server takes"
+    )
+    concurrency: int = Field(64, gt=0, description="most requests at a time")
+    timeout: float = Field(600, gt=0, description="seconds until a request is given up and sent again")
+    retries: int = Field(6, ge=0, description="times that a request is sent again, after growing pauses")
+    start_timeout: float = Field(900, gt=0, description="seconds a served model may take to load")
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        # Settings stand in manifests and logs.
+        if value is not None and "@" in value.split("://")[-1].split("/")[0]:
+            raise ValueError("no credentials in a URL; put the key into the variable that api_key_env names")
+        return value
+
+
 class EngineSettings(Settings):
     """Where and in what portions answers are generated; none of it may change what a row is answered with."""
 
-    engine: Literal["transformers"] = Field("transformers", description="which engine generates")
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers", description="which engine generates"
+    )
     batch_tokens: int = Field(
-        16384, gt=0, description="most prompt and answer tokens of a batch, padding included"
+        16384, gt=0, description="transformers: most prompt and answer tokens of a batch, padding included"
     )
-    window_rows: int = Field(
-        4096, gt=0, description="rows that are sorted by length and handed over together"
-    )
+    window_rows: int = Field(4096, gt=0, description="rows that are rendered and handed over together")
     max_length: int | None = Field(
         None, gt=0, description="most tokens of prompt and answer; null: what the model's positions allow"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="precision of the weights; auto: as saved on a GPU, float32 on a CPU"
+        "auto", description="precision of the weights; auto: models.<name>.dtype"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the first GPU, else the CPU")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="transformers: auto is the first GPU, else the CPU"
+    )
+    vllm: VllmSettings = Field(VllmSettings(), description="vLLM, in process or served")
+    openai: OpenAISettings = Field(OpenAISettings(), description="OpenAI-compatible server")
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share with the one it goes on from; portions and patience may differ."""
+        values = self.model_dump(include={"engine", "max_length", "dtype", "device"})
+        if self.engine == "openai":
+            values["openai"] = self.openai.model_dump(include={"serve", "model", "prompt"})
+        return values
 
 
 class Engine(Protocol):
@@ -72,14 +138,47 @@ class Engine(Protocol):
 
     max_length: int
     """Most tokens of prompt and answer together."""
+    reads_text: bool
+    """Whether requests must carry `text` and `messages` beside the ids."""
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        """Yield one completion for each request as soon as it is known, in any order."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion | Failure]:
+        """Yield one completion or failure for each request as soon as it is known, in any order."""
         ...
 
     def describe(self) -> dict[str, Any]:
         """Engine, versions, device and precision: what a repeated run must share to repeat the answers."""
         ...
+
+
+def context_length(model_dir: Path, settings: EngineSettings) -> int:
+    """Most tokens of prompt and answer that the model in `model_dir` has positions for, or the setting's.
+
+    Raises `BadInput` where the folder holds no model, or neither names a limit.
+    """
+    from transformers import AutoConfig
+
+    if not (model_dir / "config.json").is_file():
+        raise BadInput("no model here", file=model_dir, expected="config.json, weights and tokenizer")
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    limits = [settings.max_length, getattr(config, "max_position_embeddings", None)]
+    if not any(limits):
+        raise BadInput(
+            "the model states no max_position_embeddings",
+            file=model_dir / "config.json",
+            fix="set inference.max_length",
+        )
+    return min(limit for limit in limits if limit)
+
+
+def answer_text(tokenizer: Any, tokens: Sequence[int], stop: Sequence[str] = ()) -> str:
+    """The answer that tokens say: without special tokens and outer white space, cut at the first stop string."""
+    return cut_at_stop(tokenizer.decode(tokens, skip_special_tokens=True), stop)[0]
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """(stripped text before the first stop string, whether there was one)."""
+    ends = [text.find(string) for string in stop if string in text]
+    return (text[: min(ends)] if ends else text).strip(), bool(ends)
 
 
 def request_seed(seed: int, source_index: int) -> int:

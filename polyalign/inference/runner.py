@@ -8,24 +8,40 @@ killed goes on from there. The fingerprint covers rows, model, prompts, decoding
 other run's answers are taken up.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from polyalign.errors import BadInput, BadInputs, PolyAlignError
+from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import StrPath, sha256_file, sha256_json, write_jsonl
 from polyalign.inference.cot import extract_final_answer
 from polyalign.inference.decoding import Decoding
-from polyalign.inference.engine import Completion, Engine, EngineSettings, Request, request_seed
+from polyalign.inference.engine import (
+    Completion,
+    Engine,
+    EngineSettings,
+    Failure,
+    Request,
+    request_seed,
+)
+from polyalign.inference.engines import open_engine
+from polyalign.inference.outcome import Source, in_order, outcome, row_coverage, warn
 from polyalign.inference.paper_cleanup import clean_published
 from polyalign.inference.part_file import PartFile
-from polyalign.predictions import FINISH_REASONS
+from polyalign.manifest import read_manifest
 from polyalign.progress import track
-from polyalign.prompts import MODES, prompt_ids, stop_strings, stop_token_ids, template_digest
+from polyalign.prompts import (
+    MODE_OF_METHOD,
+    MODES,
+    prompt_ids,
+    render_prompt,
+    safe_messages,
+    stop_strings,
+    template_digest,
+)
 from polyalign.records import read_records
 from polyalign.settings import S, read_settings
 
@@ -34,14 +50,6 @@ log = logging.getLogger(__name__)
 # Files of a model folder that say how it was trained; they do not change what it answers.
 _NOT_THE_MODEL = ("manifest.json", "trainer_state.json", "training_args.json")
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the output needs of a record."""
-
-    id: str
-    bucket_id: str
 
 
 def generate_predictions(
@@ -54,6 +62,7 @@ def generate_predictions(
     engine_settings: EngineSettings | Mapping[str, Any],
     split: str,
     cell: str,
+    shard: tuple[int, int] = (1, 1),
     work_dir: StrPath = "work",
     code: str | None = None,
 ) -> dict[str, Any]:
@@ -69,6 +78,7 @@ def generate_predictions(
             also has `raw_prediction`. A prompt that does not fit the model is a row with finish_reason
             `error` and an empty prediction, never a shortened prompt.
         mode: prompt mode, one of `polyalign.prompts.MODES`.
+        shard: (k, n): answer only the rows at positions k, k + n, k + 2 n ... of the file, 1 <= k <= n.
         work_dir: where the resumable state is kept until the output is whole.
         code: code digest of the caller; part of the fingerprint.
 
@@ -82,37 +92,42 @@ def generate_predictions(
     """
     if mode not in MODES:
         raise BadInput(f"unknown prompt mode {mode!r}", expected=f"one of {', '.join(MODES)}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise BadInput(f"there is no shard {shard[0]} of {shard[1]}", expected="1 to the number of shards")
     decoding = _typed(Decoding, decoding, "decoding")
     settings = _typed(EngineSettings, engine_settings, "inference")
     model_dir, out_path = Path(model_dir), Path(out_path)
     tokenizer = _load_tokenizer(model_dir)
-    sources = _read_sources(records_path)
-    fingerprint = sha256_json(
-        {
-            "records": sha256_file(records_path),
-            "model": model_digest(model_dir),
-            "mode": mode,
-            "decoding": decoding.model_dump(),
-            "engine": settings.model_dump(),
-            "code": code,
-        }
-    )[:16]
-    engine = _load_engine(model_dir, tokenizer, mode, decoding, settings)
-    part = PartFile(Path(work_dir) / cell / f"inference_{split}_{fingerprint}.jsonl")
-    answered = part.load()
-    if answered:
-        log.info("%s: going on after %d of %d rows", part.path, len(answered), len(sources))
-    waiting = _waiting_records(records_path, answered)
-    with part:
-        rows = _answer(waiting, engine, tokenizer, mode, decoding, settings.window_rows)
-        for row in track(rows, total=len(sources) - len(answered), label=f"answers {cell} {split}"):
-            part.append(row)
-            answered[row["source_index"]] = row
-    rows = _in_order(sources, answered, out_path)
-    if all(row["finish_reason"] == "error" for row in rows):
-        raise PolyAlignError(
-            f"{cell} {split}: not one prompt fits into the model's {engine.max_length} tokens"
+    sources = read_sources(records_path, shard)
+    reasons: dict[int, str] = {}
+    with open_engine(model_dir, tokenizer, mode, decoding, settings) as engine:
+        part = _part_file(
+            Path(work_dir) / cell,
+            split,
+            shard,
+            {
+                "records": sha256_file(records_path),
+                "model": model_digest(model_dir),
+                "mode": mode,
+                "decoding": decoding.model_dump(),
+                "engine": settings.identity(),
+                "versions": engine.describe()["versions"],
+                "code": code,
+            },
         )
+        answered = part.load()
+        if answered:
+            log.info("%s: going on after %d of %d rows", part.path, len(answered), len(sources))
+        waiting = _waiting_records(records_path, shard, answered)
+        with part:
+            rows = _answer(waiting, engine, tokenizer, mode, decoding, settings.window_rows, reasons)
+            for row in track(rows, total=len(sources) - len(answered), label=f"answers {cell} {split}"):
+                part.append(row)
+                answered[row["source_index"]] = row
+        description, max_length = engine.describe(), engine.max_length
+    rows = in_order(sources, answered, out_path, reasons)
+    if all(row["finish_reason"] == "error" for row in rows):
+        raise PolyAlignError(f"{cell} {split}: not one prompt fits into the model's {max_length} tokens")
     write_jsonl(out_path, rows)
     part.path.unlink()
     details = {
@@ -123,12 +138,35 @@ def generate_predictions(
         "template_sha256": template_digest(tokenizer),
         "decoding": decoding.model_dump(),
         "decoding_sha256": decoding.digest(),
-        "engine": engine.describe(),
+        "engine": description,
         "coverage": row_coverage(sources),
-        **_outcome(rows, sources, mode),
+        **outcome(rows, sources, mode),
     }
-    _warn(details)
-    return details
+    return {**details, "warnings": warn(details)}
+
+
+def answer_cell(job: Any, shard: tuple[int, int] = (1, 1)) -> dict[str, Any]:
+    """`generate_predictions` for the cell of a workflow job, as `polyalign.job.run_job` gives it."""
+    cell = job.wildcards
+    details = generate_predictions(
+        job.input.rows,
+        Path(job.input.model).parent,
+        job.output.predictions,
+        mode=MODE_OF_METHOD[cell.method],
+        decoding=job.params.decoding,
+        engine_settings=job.params.engine,
+        split=cell.split,
+        cell=f"{cell.lang}_{cell.method}_{cell.model}",
+        shard=shard,
+        code=job.params.code,
+    )
+    return {**details, "source": read_manifest(job.input.model)["details"].get("source", {"kind": "train"})}
+
+
+def _part_file(folder: Path, split: str, shard: tuple[int, int], made_from: Mapping[str, Any]) -> PartFile:
+    """The file of this run's answers; another run, of other things, has another."""
+    place = split if shard == (1, 1) else f"{split}_{shard[0]}-of-{shard[1]}"
+    return PartFile(folder / f"inference_{place}_{sha256_json(made_from)[:16]}.jsonl")
 
 
 def _typed(model: type[S], value: S | Mapping[str, Any], name: str) -> S:
@@ -145,15 +183,6 @@ def _load_tokenizer(model_dir: Path) -> Any:
     return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
 
 
-def _load_engine(
-    model_dir: Path, tokenizer: Any, mode: str, decoding: Decoding, settings: EngineSettings
-) -> Engine:
-    # Imported here: torch takes seconds, and wrong settings should be told before.
-    from polyalign.inference.transformers_engine import TransformersEngine
-
-    return TransformersEngine(model_dir, tokenizer, decoding, settings, stop_token_ids(tokenizer, mode))
-
-
 def model_digest(model_dir: Path) -> str:
     """SHA-256 over the files of a model folder that decide its answers: weights, configuration, tokenizer."""
     files = sorted(
@@ -164,16 +193,21 @@ def model_digest(model_dir: Path) -> str:
     return sha256_json({file.name: sha256_file(file) for file in files})
 
 
-def _numbered(records_path: StrPath) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(source_index, record) of each row, by column where the file has one, else by position."""
+def _numbered(records_path: StrPath, shard: tuple[int, int]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(position, source_index, record) of each row of the shard.
+
+    The index is that of the column `source_index` where the file has one, else the position.
+    """
+    number, count = shard
     for position, record in enumerate(read_records(records_path)):
-        yield record.get("source_index", position), record
+        if position % count == number - 1:
+            yield position, record.get("source_index", position), record
 
 
-def _read_sources(records_path: StrPath) -> dict[int, _Source]:
-    """{source_index: source} of every row, in file order."""
-    sources: dict[int, _Source] = {}
-    for position, (index, record) in enumerate(_numbered(records_path)):
+def read_sources(records_path: StrPath, shard: tuple[int, int] = (1, 1)) -> dict[int, Source]:
+    """{source_index: source} of every row of the shard, in file order; `BadInput` for an index that comes twice."""
+    sources: dict[int, Source] = {}
+    for position, index, record in _numbered(records_path, shard):
         if index in sources:
             raise BadInput(
                 f"source_index {index} stands twice",
@@ -183,18 +217,18 @@ def _read_sources(records_path: StrPath) -> dict[int, _Source]:
                 field="source_index",
                 expected="each row of the split at most once",
             )
-        sources[index] = _Source(record["id"], record["bucket_id"])
+        sources[index] = Source(record["id"], record["bucket_id"])
     if not sources:
         raise BadInput("no rows to answer", file=Path(records_path))
     return sources
 
 
 def _waiting_records(
-    records_path: StrPath, answered: Mapping[int, Any]
+    records_path: StrPath, shard: tuple[int, int], answered: Mapping[int, Any]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     # A snapshot: rows are added to `answered` while this is being read.
     done = frozenset(answered)
-    return ((index, record) for index, record in _numbered(records_path) if index not in done)
+    return ((index, record) for _, index, record in _numbered(records_path, shard) if index not in done)
 
 
 def _windows(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -210,8 +244,12 @@ def _answer(
     mode: str,
     decoding: Decoding,
     window_rows: int,
+    reasons: dict[int, str],
 ) -> Iterator[dict[str, Any]]:
-    """Yield an output row for each waiting record; memory is bounded by `window_rows` prompts."""
+    """Yield an output row for each waiting record that is answered; `reasons` takes up why others are not.
+
+    Memory is bounded by `window_rows` prompts.
+    """
     for window in _windows(waiting, window_rows):
         requests: list[Request] = []
         ids: dict[int, str] = {}
@@ -223,11 +261,16 @@ def _answer(
                 yield _row(Completion(index, "", "error", len(prompt), 0), record["id"], mode, decoding)
                 continue
             limit = min(decoding.answer_limit(record["length_bin"], mode), room)
-            requests.append(
-                Request(index, prompt, limit, request_seed(decoding.seed, index), stop_strings(mode))
-            )
-        for completion in engine.generate(requests):
-            yield _row(completion, ids[completion.source_index], mode, decoding)
+            request = Request(index, prompt, limit, request_seed(decoding.seed, index), stop_strings(mode))
+            if engine.reads_text:
+                text = render_prompt(tokenizer, record, mode)
+                request = replace(request, text=text, messages=safe_messages(tokenizer, record, mode))
+            requests.append(request)
+        for done in engine.generate(requests):
+            if isinstance(done, Failure):
+                reasons[done.source_index] = done.reason
+            else:
+                yield _row(done, ids[done.source_index], mode, decoding)
 
 
 def _row(completion: Completion, id: str, mode: str, decoding: Decoding) -> dict[str, Any]:
@@ -248,73 +291,3 @@ def _row(completion: Completion, id: str, mode: str, decoding: Decoding) -> dict
         "completion_tokens": completion.completion_tokens,
     }
     return row if prediction == completion.text else {**row, "raw_prediction": completion.text}
-
-
-def _in_order(
-    sources: Mapping[int, _Source], answered: Mapping[int, dict[str, Any]], out_path: Path
-) -> list[dict[str, Any]]:
-    """The rows of the output; an error names the rows that have no answer, or an answer without a row."""
-    missing = [index for index in sources if index not in answered]
-    strange = [index for index in answered if index not in sources]
-    if missing or strange:
-        raise BadInputs(
-            [
-                *(BadInput("no answer", file=out_path, row=index, id=sources[index].id) for index in missing),
-                *(
-                    BadInput("answer to a row that was not asked", file=out_path, row=index)
-                    for index in strange
-                ),
-            ]
-        )
-    return [answered[index] for index in sorted(sources)]
-
-
-def row_coverage(indices: Iterable[int]) -> dict[str, Any]:
-    """{rows, source_index_sha256}: two files cover the same rows when these are equal."""
-    ordered = sorted(indices)
-    text = json.dumps(ordered, separators=(",", ":"))
-    return {"rows": len(ordered), "source_index_sha256": sha256_json(text)}
-
-
-def _outcome(rows: Iterable[Mapping[str, Any]], sources: Mapping[int, _Source], mode: str) -> dict[str, Any]:
-    """Counts in all and by bucket: rows, empty answers, finish reasons, tokens; for cot, missing labels."""
-    counters = ("rows", "empty", *FINISH_REASONS, "prompt_tokens", "completion_tokens")
-    if mode == "cot":
-        counters += ("without_final_answer",)
-    total = dict.fromkeys(counters, 0)
-    buckets: dict[str, dict[str, int]] = {}
-    for row in rows:
-        counted = {
-            "rows": 1,
-            "empty": int(not row["prediction"] and row["finish_reason"] != "error"),
-            row["finish_reason"]: 1,
-            "prompt_tokens": row["prompt_tokens"],
-            "completion_tokens": row["completion_tokens"],
-        }
-        if mode == "cot" and row["finish_reason"] != "error":
-            text = row.get("raw_prediction", row["prediction"])
-            counted["without_final_answer"] = int(extract_final_answer(text) is None)
-        bucket = buckets.setdefault(sources[row["source_index"]].bucket_id, dict.fromkeys(counters, 0))
-        for name, value in counted.items():
-            total[name] += value
-            bucket[name] += value
-    return {"counts": total, "buckets": dict(sorted(buckets.items()))}
-
-
-def _warn(details: Mapping[str, Any]) -> None:
-    """Say loudly, by bucket, what would otherwise only show as a strange number in a table."""
-    told = {
-        "empty": "empty answers",
-        "length": "answers cut at the token limit",
-        "error": "prompts longer than the model takes",
-        "without_final_answer": "outputs without a final-answer label",
-    }
-    for name, words in told.items():
-        if details["counts"].get(name):
-            where = ", ".join(
-                f"{bucket} {counts[name]} of {counts['rows']}"
-                for bucket, counts in details["buckets"].items()
-                if counts[name]
-            )
-            total, run = details["counts"], f"{details['cell']} {details['split']}"
-            log.warning("%s: %d of %d %s (%s)", run, total[name], total["rows"], words, where)

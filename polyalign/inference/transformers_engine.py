@@ -12,7 +12,15 @@ from transformers import DynamicCache
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.inference.decoding import Decoding
-from polyalign.inference.engine import Completion, EngineSettings, Request, token_budget_batches
+from polyalign.inference.engine import (
+    Completion,
+    EngineSettings,
+    Request,
+    answer_text,
+    context_length,
+    cut_at_stop,
+    token_budget_batches,
+)
 from polyalign.inference.kv_cache import growing_cache
 from polyalign.inference.sampling import choose_tokens, penalize, row_uniforms
 
@@ -40,11 +48,8 @@ def _dtype(name: str, device: torch.device) -> Any:
 def load_model(model_dir: Path, settings: EngineSettings) -> torch.nn.Module:
     """The causal language model saved in `model_dir`, in evaluation mode on its device.
 
-    Raises:
-        BadInput: the folder holds no model, or a GPU was asked for and there is none.
+    Raises `BadInput` where a GPU was asked for and there is none.
     """
-    if not (model_dir / "config.json").is_file():
-        raise BadInput("no model here", file=model_dir, expected="config.json, weights and tokenizer")
     config = transformers.AutoConfig.from_pretrained(model_dir, local_files_only=True)
     device = _device(settings.device)
     # The fused kernels leave out Gemma-2's soft cap on attention scores.
@@ -80,6 +85,8 @@ class TransformersEngine:
         stop_token_ids: tokens that end an answer.
     """
 
+    reads_text = False
+
     def __init__(
         self,
         model_dir: Path,
@@ -91,12 +98,10 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.settings = settings
+        self.max_length = context_length(model_dir, settings)
         self.model = load_model(model_dir, settings)
         self.device = self.model.device
         self.stop_token_ids = frozenset(stop_token_ids)
-        config = self.model.config
-        limits = [settings.max_length, getattr(config, "max_position_embeddings", None)]
-        self.max_length = min((limit for limit in limits if limit), default=1 << 30)
         # Any id does: padding is masked, and its logits are not read.
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._vocabulary = self.model.get_output_embeddings().weight.shape[0]
@@ -228,27 +233,22 @@ class TransformersEngine:
         row.tokens.append(token)
         request = row.request
         if token in self.stop_token_ids:
-            return self._finish(row, self._decode(row.tokens[:-1]), "stop")
+            return self._finish(row, answer_text(self.tokenizer, row.tokens[:-1]), "stop")
         if request.stop and (text := self._text_before_stop(row)) is not None:
             return self._finish(row, text, "stop")
         if len(row.tokens) == request.max_new_tokens:
-            return self._finish(row, self._decode(row.tokens), "length")
+            return self._finish(row, answer_text(self.tokenizer, row.tokens), "length")
         return None
 
     def _text_before_stop(self, row: _Row) -> str | None:
         """The answer up to the first stop string, or None when it holds none yet."""
         stops = row.request.stop
         # A token is at least a byte, so this tail covers the longest stop string and the token it ends in.
-        tail = self._decode(row.tokens[-max(len(stop.encode()) for stop in stops) - 1 :], strip=False)
-        if not any(stop in tail for stop in stops):
+        tail = row.tokens[-max(len(stop.encode()) for stop in stops) - 1 :]
+        if not cut_at_stop(self.tokenizer.decode(tail, skip_special_tokens=True), stops)[1]:
             return None
-        text = self._decode(row.tokens, strip=False)
-        ends = [text.find(stop) for stop in stops if stop in text]
-        return text[: min(ends)].strip() if ends else None
-
-    def _decode(self, tokens: Sequence[int], strip: bool = True) -> str:
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return text.strip() if strip else text
+        text, found = cut_at_stop(self.tokenizer.decode(row.tokens, skip_special_tokens=True), stops)
+        return text if found else None
 
     def _finish(self, row: _Row, text: str, reason: str) -> Completion:
         row.done = True

@@ -92,6 +92,7 @@ def model_of(family: str, seed: int = 0) -> torch.nn.Module:
     config = {
         "qwen2.5": Qwen2Config(**_SIZES),
         "llama3.2": LlamaConfig(**_SIZES),
+        "tiny": LlamaConfig(**_SIZES),
         # A window shorter than the prompts of the tests, so that the sliding cache is used.
         "gemma2": Gemma2Config(**_SIZES, sliding_window=16, query_pre_attn_scalar=32),
     }[family]

@@ -32,7 +32,7 @@ def write_records(path, records):
     return path
 
 
-def run(records, model, folder, name="test.jsonl", *, mode="plain", decoding=None, **engine):
+def run(records, model, folder, name="test.jsonl", *, mode="plain", decoding=None, shard=(1, 1), **engine):
     details = generate_predictions(
         records,
         model,
@@ -42,6 +42,7 @@ def run(records, model, folder, name="test.jsonl", *, mode="plain", decoding=Non
         engine_settings={**ENGINE, **engine},
         split="test",
         cell="en_sft_tiny",
+        shard=shard,
         work_dir=folder / "work",
     )
     return details, [row for _, row in read_jsonl(folder / name)]
@@ -163,8 +164,8 @@ def test_settings_that_are_wrong_are_told_with_the_nearest_name(model, tmp_path)
     source = write_records(tmp_path / "test.parquet", [record_of(0)])
     with pytest.raises(BadInputs, match="temperature"):
         run(source, model, tmp_path, decoding={"temprature": 1})
-    with pytest.raises(BadInputs, match="vllm"):
-        run(source, model, tmp_path, engine="vllm")
+    with pytest.raises(BadInputs, match="'vllm'"):
+        run(source, model, tmp_path, engine="vlm")
     with pytest.raises(BadInput, match="no tokenizer here"):
         run(source, tmp_path, tmp_path)
 

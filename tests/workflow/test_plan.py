@@ -100,6 +100,39 @@ def test_the_auxiliary_split_is_made_where_it_is_asked_for(snakemake, tmp_path, 
         assert (f"results/{name}" in done.stdout) == wanted
 
 
+def test_shards_are_scattered_and_gathered(snakemake, tmp_path):
+    cell = "results/predictions/en_base_tiny/test.jsonl"
+    options = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", "--config"]
+    done = snakemake(*options, "inference={shards: 4}", "--", cell)
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert (jobs["generate_shard"], jobs["gather_predictions"]) == (4, 1)
+    assert "generate_predictions" not in jobs
+
+
+def test_a_job_of_inference_asks_for_the_gpus_of_its_engine(snakemake, tmp_path):
+    cell = "results/predictions/en_base_llama3b/test.jsonl"
+    for inference, gpus in (
+        ("{vllm: {tensor_parallel: 2, data_parallel: 2}}", 4),
+        ("{engine: transformers}", 1),
+        ("{engine: openai, openai: {serve: vllm}, vllm: {tensor_parallel: 2}}", 2),
+        ("{engine: openai, openai: {base_url: 'http://localhost:1/v1'}}", 0),
+    ):
+        done = snakemake("-n", "--directory", tmp_path, "--config", f"inference={inference}", "--", cell)
+        assert done.returncode == 0, done.stderr
+        job = (done.stdout + done.stderr).split("rule generate_predictions:")[1].split("Job stats")[0]
+        assert f"gpu={gpus}," in job, job
+
+
+def test_an_environment_that_is_not_there_ends_in_one_line(snakemake, tmp_path):
+    options = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", "--config"]
+    done = snakemake(*options, "environments={infer: .venv-nowhere}", "--", "tables")
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if ".venv-nowhere" in line]
+    assert "no Python environment here" in line
+    assert "Traceback" not in done.stderr
+
+
 def test_a_bare_profile_name_finds_the_slurm_profile(snakemake, root, tmp_path):
     """`--profile slurm` is looked up in the working directory, hence the link at the root."""
     assert (root / "slurm" / "config.yaml").is_file()

@@ -6,6 +6,7 @@ from pathlib import Path
 FOUNDATION = {
     "buckets",
     "digest",
+    "environments",
     "errors",
     "files",
     "job",
