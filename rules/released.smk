@@ -2,7 +2,15 @@
 # The configuration's `released_records` and `cells` say which; all other splits and cells are made by the other rules.
 
 
-ruleorder: import_predictions > generate_predictions
+if CFG.inference.shards == 1:
+
+    ruleorder: import_predictions > generate_predictions
+
+else:
+
+    ruleorder: import_predictions > gather_predictions
+
+
 ruleorder: import_checkpoint > train_sft
 ruleorder: import_checkpoint > train_bucketsft
 ruleorder: import_checkpoint > train_dpo
