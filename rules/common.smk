@@ -12,7 +12,7 @@ from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.sources import get_entry, mirror_files
+from polyalign.sources import get_entry, load_registry, mirror_files
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -260,6 +260,27 @@ def mirrored_files(wildcards):
 def mirrored_sizes(wildcards):
     """Bytes of each of them: a file that was replaced by an older one seldom has the same size."""
     return {file: os.path.getsize(file) for file in mirrored_files(wildcards)}
+
+
+def inventory_files(pattern):
+    """A file of every corpus of the grid's languages."""
+    datasets = [name for language in CFG.grid.languages for name in CFG.corpora[language]]
+    return expand(pattern, dataset=datasets, split=SPLITS)
+
+
+def scope_in_words():
+    """Version of the scope that the registry states."""
+    scope = or_exit(load_registry, ROOT / CFG.sources.registry).scope
+    return f"Scope version {scope.version} of {scope.date}"
+
+
+def registry_values(key):
+    """{corpus: a value of its entry} of the registry: `licence`, or `causes` that rows are left out for."""
+    entries = or_exit(load_registry, ROOT / CFG.sources.registry).corpora
+    return {
+        name: getattr(entry if key == "licence" else entry.scope, key)
+        for name, entry in entries.items()
+    }
 
 
 def formatted_records(wildcards):

@@ -96,3 +96,48 @@ rule build_tables:
         code=code_digest("build_tables"),
     script:
         "../workflow_scripts/build_tables.py"
+
+
+rule build_inventory:
+    input:
+        raw=inventory_files("resources/raw/{dataset}/manifest.json"),
+        formatted=inventory_files("results/formatted/{dataset}/manifest.json"),
+        records=inventory_files("results/deduped/{dataset}/{split}.parquet"),
+        removed=expand("results/deduped/{lang}_removed.parquet", lang=CFG.grid.languages),
+    output:
+        md="results/tables/inventory.md",
+        html=report(
+            "results/tables/inventory.html",
+            caption="../resources/captions/inventory.rst",
+            category="Tables",
+            labels={"table": "Inventory of the corpora", "language": "all"},
+        ),
+        tex="results/tables/inventory.tex",
+        csv="results/tables/inventory.csv",
+        png=report(
+            "results/tables/inventory.png",
+            caption="../resources/captions/inventory.rst",
+            category="Figures",
+            labels={"figure": "Inventory of the corpora", "language": "all"},
+        ),
+        pdf="results/tables/inventory.pdf",
+        manifest="results/tables/inventory.manifest.json",
+    log:
+        "logs/build_inventory.log",
+    benchmark:
+        "benchmarks/build_inventory.tsv"
+    conda:
+        "../envs/eval.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        corpora={language: CFG.corpora[language] for language in CFG.grid.languages},
+        licences=registry_values("licence"),
+        reasons=registry_values("causes"),
+        scope=scope_in_words(),
+        published=file_digest("resources/published/inventory.csv"),
+        code=code_digest("build_inventory"),
+    script:
+        "../workflow_scripts/build_inventory.py"

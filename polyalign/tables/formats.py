@@ -51,7 +51,7 @@ def number(value: float | None, column: Column) -> str:
         return "–"
     # Adding zero turns a rounded −0 into 0.
     rounded = round(value, column.digits) + 0.0
-    return f"{rounded:{'+' if column.signed and rounded else ''}.{column.digits}f}".replace("-", "−")
+    return f"{rounded:{'+' if column.signed and rounded else ''},.{column.digits}f}".replace("-", "−")
 
 
 def bracket(value: Value, column: Column) -> str:
@@ -95,7 +95,7 @@ def to_markdown(page: Page) -> str:
 
 def _markdown_table(table: Table) -> list[str]:
     heads = [header(column) + (f" ({column.detail})" if column.detail else "") for column in table.columns]
-    lines = [_markdown_row(["Model", table.stub, *heads])]
+    lines = [_markdown_row([table.group, table.stub, *heads])]
     lines += ["|" + " --- | --- |" + " ---: |" * len(table.columns)]
     for row in table.rows:
         cells = []

@@ -76,6 +76,7 @@ class Table:
     Attributes:
         key: name in files that hold several tables.
         stub: header of the row labels.
+        group: what rows are grouped by, for their header.
         notes: sentences about this table alone.
     """
 
@@ -84,6 +85,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     stub: str = "Method"
+    group: str = "Model"
     notes: Sequence[str] = ()
 
     @property

@@ -35,6 +35,7 @@ STAGES = (
         "splits",
         "views",
         "hub",
+        "inventory",
         "llamafactory",
         "tiny_model",
     },
