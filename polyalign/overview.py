@@ -10,6 +10,7 @@ _PLACES = (
     ("results/tables/main_*.html", "methods side by side, with intervals and tests"),
     ("results/tables/buckets_*.html", "the same by bucket; datasets_*.html by dataset"),
     ("results/tables/ablation_*.html", "published against corrected definitions"),
+    ("results/tables/inventory.html", "what the corpora hold and what was left out"),
     ("results/tables/published_*.html", "the paper's figures, and what is known about each"),
     ("results/metrics/*_hdpo_*.json", "the report behind a row"),
     ("results/predictions/*_hdpo_*/test.jsonl", "what the model answered"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from polyalign.files import StrPath
 from polyalign.inventory import CorpusInventory
-from polyalign.plots.style import SOFT, new_figure, plain, save, settings
+from polyalign.plots.style import LINE, SOFT, new_figure, plain, save, settings
 from polyalign.records import LENGTH_BINS, VIEW_SPLITS
 from polyalign.tables.model import language_name
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 _SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 _SPLIT_MARKS = {"train": "o", "val": "s", "test": "D"}
+# Above one another, so that equal counts do not hide each other.
+_SPLIT_PLACES = {"train": -0.2, "val": 0.0, "test": 0.2}
 # From light to dark, so that the order survives grey.
 _BIN_COLOURS = {"short": "#c6dbef", "medium": "#6baed6", "long": "#2171b5", "xlong": "#08306b"}
-_ROW = 0.3
+_ROW = 0.34
 _KEY = "Length of the human answer in tokens: short up to 40, medium up to 120, long up to 240, xlong above."
 
 
@@ -76,21 +78,26 @@ def _draw_buckets(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
         shown = [(count, place) for place, count in enumerate(counts) if count]
         axes.plot(
             [count for count, _ in shown],
-            [place for _, place in shown],
+            [place + _SPLIT_PLACES[split] for _, place in shown],
             _SPLIT_MARKS[split],
             color=_SPLIT_COLOURS[split],
-            ms=6.5,
+            ms=5,
             markeredgecolor="white",
             ls="",
             label=split,
             zorder=3,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
+    axes.minorticks_off()
+    for place in range(1, len(buckets)):
+        if buckets[place].rpartition("|")[0] != buckets[place - 1].rpartition("|")[0]:
+            axes.axhline(place - 0.5, color=LINE, lw=1.4)
     axes.set_yticks(range(len(buckets)), [" ".join(bucket.split("|")[1:]) for bucket in buckets])
     axes.set_ylim(len(buckets) - 0.4, -0.6)
-    axes.set_xlabel("records")
+    axes.set_xlabel("records, log scale")
     axes.tick_params(axis="y", length=0)
-    plain(axes)
+    plain(axes, grid="x")
 
 
 def _draw_lengths(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
@@ -122,5 +129,5 @@ def _draw_lengths(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
     axes.set_ylim(len(group) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("share of the records, %; at the end their number")
+    axes.set_xlabel("share of the records of train, val and test, %; their number at the end")
     plain(axes, grid="x")

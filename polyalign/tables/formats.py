@@ -96,7 +96,7 @@ def to_markdown(page: Page) -> str:
 def _markdown_table(table: Table) -> list[str]:
     heads = [header(column) + (f" ({column.detail})" if column.detail else "") for column in table.columns]
     lines = [_markdown_row([table.group, table.stub, *heads])]
-    lines += ["|" + " --- | --- |" + " ---: |" * len(table.columns)]
+    lines += ["|" + " --- | --- |" + "".join(" --- |" if c.words else " ---: |" for c in table.columns)]
     for row in table.rows:
         cells = []
         for column in table.columns:
@@ -132,7 +132,7 @@ def _latex_table(page: Page, table: Table, first: Table) -> str:
         r"\centering\small\setlength{\tabcolsep}{4pt}",
         # Only tables wider than the page are scaled.
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
+        r"\begin{tabular}{l" + "".join("l" if column.words else "r" for column in table.columns) + "}",
         r"\toprule",
         " & ".join([table.stub, *(_latex_header(column) for column in table.columns)]) + r" \\",
     ]

@@ -35,6 +35,7 @@ thead th:first-child { background: var(--head); }
 tbody tr:last-child td { border-bottom: 2px solid var(--ink); }
 tbody tr:nth-child(even) td { background: var(--band); }
 tr.model th { border-bottom: 1px solid var(--line); font-style: italic; padding-top: .8rem; text-align: left; }
+td.words, th.words { max-width: 26rem; min-width: 8rem; text-align: left; white-space: normal; }
 tr.human td, td.soft { color: var(--soft); } tr.human td { font-style: italic; }
 td b { font-weight: 700; } td.good, td.good small { color: var(--good); } td.bad, td.bad small { color: var(--bad); }
 figure { margin: 1.6rem 0 0; }
@@ -71,7 +72,10 @@ def _contents(page: Page) -> str:
 
 def _table(table: Table) -> str:
     escape = html.escape
-    heads = "".join(f"<th scope='col'>{_head(column)}</th>" for column in table.columns)
+    heads = "".join(
+        f"<th scope='col'{' class=words' if column.words else ''}>{_head(column)}</th>"
+        for column in table.columns
+    )
     body = []
     for model in table.models:
         if len(table.models) > 1:
@@ -103,7 +107,8 @@ def _cell(value: Value, column: Column) -> str:
     text = f"<b>{text}</b>" if value.bold else text
     small = "".join(f"<small>{html.escape(line)}</small>" for line in small_texts(value, column))
     tone = value.tone or ("good" if value.bold else "")
-    return f"<td{f' class={tone!r}' if tone else ''}>{text}{small}</td>"
+    kind = " ".join(word for word in (tone, "words" if column.words else "") if word)
+    return f"<td{f' class={kind!r}' if kind else ''}>{text}{small}</td>"
 
 
 def _figure(caption: str, path: StrPath) -> str:

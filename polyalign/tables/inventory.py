@@ -69,10 +69,9 @@ def _corpora_table(corpora: Sequence[CorpusInventory], licences: Mapping[str, st
         licence = "generated text" if single and single.obtained == GENERATED else ""
         return {
             "formatted": _count(sum(corpus.formatted for corpus in group)),
-            **{
-                split: _count(sum(corpus.records(split) for corpus in group))
-                for split in (*VIEW_SPLITS, "validation2")
-            },
+            **{split: _count(sum(corpus.records(split) for corpus in group)) for split in VIEW_SPLITS},
+            # ELI5 alone has it.
+            "validation2": _count(sum(corpus.records("validation2") for corpus in group) or None),
             "records": _count(records),
             "tokens": _count(tokens),
             "mean_tokens": Value(tokens / records if records else None),
@@ -88,7 +87,7 @@ def _corpora_table(corpora: Sequence[CorpusInventory], licences: Mapping[str, st
         Column("records", "Records", digits=0),
         Column("tokens", "Answer tokens", digits=0),
         Column("mean_tokens", "Tokens an answer", digits=1),
-        Column("licence", "Licence"),
+        Column("licence", "Licence", words=True),
     ]
     return Table(
         "corpora",
@@ -129,7 +128,7 @@ def _published_table(corpora: Sequence[CorpusInventory], published: Mapping[str,
     return Table(
         "published",
         "Beside the published inventory",
-        [*columns, Column("verdict", "Verdict")],
+        [*columns, Column("verdict", "Verdict", words=True)],
         _rows_by_language(corpora, values),
         stub="Corpus",
         group="Language",
@@ -185,7 +184,7 @@ def _bucket_table(corpora: Sequence[CorpusInventory]) -> Table:
         Column("records", "Records", digits=0),
         Column("share", "Share, %", digits=2),
         Column("mean_tokens", "Tokens an answer", digits=1),
-        Column("sources", "Corpora"),
+        Column("sources", "Corpora", words=True),
     ]
     return Table("buckets", "Buckets", columns, rows, stub="Bucket", group="Language")
 
@@ -215,10 +214,10 @@ def _removed_table(corpora: Sequence[CorpusInventory], reasons: Mapping[str, Map
                 Row(language_name(corpus.language), f"{corpus.dataset}/{cause}", corpus.dataset, values)
             )
     columns = [
-        Column("step", "Step"),
-        Column("cause", "Cause"),
+        Column("step", "Step", words=True),
+        Column("cause", "Cause", words=True),
         Column("rows", "Rows", digits=0),
-        Column("why", "Why"),
+        Column("why", "Why", words=True),
     ]
     notes = [] if rows else ["Nothing was left out."]
     return Table("removed", "Left out, by cause", columns, rows, stub="Corpus", group="Language", notes=notes)

@@ -20,6 +20,7 @@ class Column:
         detail: small print below the header, such as a number of rows.
         signed: numbers are differences and carry their sign.
         show_arrow: whether the header shows the direction; not where the title of the table does.
+        words: cells hold text, which starts at the left and may break.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Column:
     detail: str = ""
     signed: bool = False
     show_arrow: bool = True
+    words: bool = False
 
     @property
     def arrow(self) -> str:

@@ -55,6 +55,7 @@ def test_the_tables_of_the_paper_resolve_from_nothing(snakemake, tmp_path):
     assert jobs["audit_reports"] == 1
     assert jobs["train_hdpo"] == jobs["train_dpo"] == 2 * 4
     assert jobs["fetch_source"] == 14
+    assert jobs["build_inventory"] == 1
 
 
 def test_published_recipes_resolve_and_another_run_joins_the_tables(snakemake, tmp_path):
