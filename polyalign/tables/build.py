@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, write_text
+from polyalign.files import StrPath
 from polyalign.plots.contributions import draw_contributions
 from polyalign.plots.frontier import draw_frontier
 from polyalign.plots.heat_map import draw_heat_map
@@ -18,9 +18,8 @@ from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
 from polyalign.tables.ablation import ablation_page
 from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
-from polyalign.tables.formats import to_csv, to_latex, to_markdown
 from polyalign.tables.groups import bucket_page, dataset_page
-from polyalign.tables.html import to_html
+from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Page, language_name
 from polyalign.tables.published import published_page
@@ -76,7 +75,7 @@ def build_tables(
     figures = _draw(entries, by_name, out, language)
     files = [path for pair in figures.values() for path in pair]
     for page in pages:
-        files += _write(
+        files += write_page(
             page, out, {CAPTIONS[name]: figures[name][0] for name in FIGURES_OF_PAGE.get(page.name, ())}
         )
     main = by_name["main"].tables[0]
@@ -148,12 +147,3 @@ def _draw(
         if not draw(titles[name], *paths[name]):
             draw_reason(titles[name], "No data: the reports hold no features.", *paths[name])
     return paths
-
-
-def _write(page: Page, out: Path, figures: Mapping[str, Path]) -> list[Path]:
-    paths = {kind: out / f"{page.file_name}.{kind}" for kind in ("md", "html", "tex", "csv")}
-    write_text(paths["md"], to_markdown(page))
-    write_text(paths["html"], to_html(page, figures))
-    write_text(paths["tex"], to_latex(page))
-    write_text(paths["csv"], to_csv(page))
-    return list(paths.values())

@@ -5,8 +5,8 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from polyalign.files import StrPath
-from polyalign.tables.formats import header, main_text, small_texts
+from polyalign.files import StrPath, write_text
+from polyalign.tables.formats import header, main_text, small_texts, to_csv, to_latex, to_markdown
 from polyalign.tables.model import Column, Page, Row, Table, Value
 
 _STYLE = """
@@ -116,3 +116,13 @@ def _figure(caption: str, path: StrPath) -> str:
     said = html.escape(caption, quote=True)
     source = f"data:image/png;base64,{image}"
     return f"<figure><img alt='{said}' src='{source}'></figure>"
+
+
+def write_page(page: Page, out: Path, figures: Mapping[str, StrPath]) -> list[Path]:
+    """Write the page in every format below `out`; `figures` are PNG files by caption. Returns the files."""
+    paths = {kind: out / f"{page.file_name}.{kind}" for kind in ("md", "html", "tex", "csv")}
+    write_text(paths["md"], to_markdown(page))
+    write_text(paths["html"], to_html(page, figures))
+    write_text(paths["tex"], to_latex(page))
+    write_text(paths["csv"], to_csv(page))
+    return list(paths.values())

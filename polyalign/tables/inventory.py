@@ -9,11 +9,9 @@ from polyalign.inventory import GENERATED, CorpusInventory, PublishedCounts, pub
 from polyalign.plots.inventory import bucket_order, draw_inventory
 from polyalign.published import CITATION, TEST_ROWS
 from polyalign.records import VIEW_SPLITS
-from polyalign.tables.formats import to_csv, to_latex, to_markdown, write_text
-from polyalign.tables.html import to_html
-from polyalign.tables.model import Column, Page, Row, Table, Tone, Value, language_name
+from polyalign.tables.html import write_page
+from polyalign.tables.model import ALL_LANGUAGES, Column, Page, Row, Table, Tone, Value, language_name
 
-FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
 CLOSE = 0.01
 """A split that differs from the published one by at most this share, or by `FEW` records, is close to it."""
 FEW = 5
@@ -241,7 +239,7 @@ def inventory_page(
     return Page(
         "inventory",
         "Inventory of the corpora",
-        "all",
+        ALL_LANGUAGES,
         [
             _corpora_table(corpora, licences),
             _published_table(corpora, published),
@@ -262,14 +260,10 @@ def build_inventory(
     scope: str,
 ) -> dict[str, Any]:
     """Write inventory.md, .html, .tex, .csv, .png and .pdf; returns counts and verdicts for the manifest."""
-    page = inventory_page(corpora, licences, reasons, scope)
-    paths = {kind: Path(out_dir) / f"inventory.{kind}" for kind in FORMATS}
-    draw_inventory(corpora, paths["png"], paths["pdf"])
-    caption = "Records by bucket and split, and lengths of the answers by corpus"
-    write_text(paths["md"], to_markdown(page))
-    write_text(paths["html"], to_html(page, {caption: paths["png"]}))
-    write_text(paths["tex"], to_latex(page))
-    write_text(paths["csv"], to_csv(page))
+    page, out = inventory_page(corpora, licences, reasons, scope), Path(out_dir)
+    figure = out / f"{page.file_name}.png"
+    draw_inventory(corpora, figure, figure.with_suffix(".pdf"))
+    write_page(page, out, {"Records by bucket and split, and lengths of the answers by corpus": figure})
     published = published_inventory()
     return {
         "scope": scope,

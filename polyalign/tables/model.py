@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+ALL_LANGUAGES = "all"
+"""Language of a page that is about every one of them."""
 Tone = Literal["", "good", "bad", "soft"]
 """How a cell is to be read: in favour, against, or not to be relied on."""
 
@@ -98,7 +100,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """Tables on one subject for one language, written to `{name}_{language}.md` and so on.
+    """Tables on one subject for one language or all, written to `{name}_{language}.md` or `{name}.md` and so on.
 
     Attributes:
         lead: a sentence or two that tell what the page is for.
@@ -115,7 +117,7 @@ class Page:
     @property
     def file_name(self) -> str:
         """File name without suffix."""
-        return f"{self.name}_{self.language}"
+        return self.name if self.language == ALL_LANGUAGES else f"{self.name}_{self.language}"
 
 
 LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}

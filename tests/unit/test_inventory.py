@@ -23,8 +23,9 @@ from polyalign.manifest import write_manifest
 from polyalign.published import TEST_ROWS
 from polyalign.records import SPLITS, RecordWriter, make_record, read_records
 from polyalign.sources import load_registry
-from polyalign.tables.inventory import FORMATS, build_inventory, count_verdict
+from polyalign.tables.inventory import build_inventory, count_verdict
 
+FORMATS = ("md", "html", "tex", "csv", "png", "pdf")
 PUBLISHED = PublishedCounts("dolly", "en", {"train": 1000, "val": 100, "test": None})
 
 
