@@ -99,6 +99,9 @@ class Features(Settings):
         None,
         description="folder of NLTK data to copy from, seen from the checkout; null: NLTK's own folders, then download",
     )
+    shards: Positive = Field(
+        1, description="jobs that the features of a split, and of a cell's predictions, are divided into"
+    )
     lm: LmFeatures = Field(LmFeatures(), description="language-model features")
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -297,8 +297,11 @@ def read_record_batches(
             ) from None
 
 
-def read_records(path: StrPath) -> Iterator[dict[str, Any]]:
+def read_records(path: StrPath, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
     """Stream the records of a Parquet or JSONL(.gz) file as validated dicts.
+
+    Args:
+        start, stop: rows from 0 to read, `stop` not included; the others are passed over unread.
 
     Raises:
         BadInput: naming file, row and field of the first row that is not a record.
@@ -306,14 +309,17 @@ def read_records(path: StrPath) -> Iterator[dict[str, Any]]:
     if str(path).endswith(".parquet"):
         row = 0
         for batch in read_record_batches(path):
-            for record in batch.to_pylist():
-                row += 1
+            if stop is not None and row >= stop:
+                return
+            here = slice(max(0, start - row), None if stop is None else stop - row)
+            first, row = row + here.start, row + batch.num_rows
+            for number, record in enumerate(batch[here].to_pylist() if first < row else [], start=first + 1):
                 if isinstance(record["meta"], str):
-                    record["meta"] = parse_json(record["meta"], file=path, row=row)
-                validate_record(record, file=path, row=row)
+                    record["meta"] = parse_json(record["meta"], file=path, row=number)
+                validate_record(record, file=path, row=number)
                 yield record
     else:
-        for row, record in read_jsonl(path):
+        for row, record in islice(read_jsonl(path), start, stop):
             validate_record(record, file=path, row=row)
             yield record
 

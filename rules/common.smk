@@ -63,6 +63,7 @@ wildcard_constraints:
     scorer=one_of(CFG.models),
     dataset="|".join(dataset for datasets in CFG.corpora.values() for dataset in datasets),
     split="train|val|test",
+    scatteritem=r"\d+-of-\d+",
 
 
 def code_digest(rule_name):
@@ -239,6 +240,15 @@ def mirror_folder():
 def nltk_mirror():
     """The mirror of NLTK data as seen from the working directory, or None."""
     return None if CFG.features.nltk_mirror is None else from_checkout(CFG.features.nltk_mirror)
+
+
+def sharded(path):
+    """A feature table's path; where features are divided into shards, the path of one of them."""
+    if CFG.features.shards == 1:
+        return path
+    folder, name = os.path.split(path)
+    stem, suffix = name.split(".", 1)
+    return f"{folder}/{stem}.shards/{{scatteritem}}.{suffix}"
 
 
 def nltk_packages():

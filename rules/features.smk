@@ -1,4 +1,9 @@
 # Features of human answers and of predictions: of the text, and under the base model that scores them.
+# With `features.shards` above 1, each of the four rules makes shards, which gather_features joins.
+
+
+scattergather:
+    features=CFG.features.shards,
 
 
 rule fetch_nltk_data:
@@ -29,12 +34,12 @@ rule extract_text_features:
         records="results/splits/{lang}/{split}.parquet",
         nltk_data=nltk_data,
     output:
-        features="results/features/{lang}/text/human_{split}.parquet",
-        manifest="results/features/{lang}/text/human_{split}.manifest.json",
+        features=sharded("results/features/{lang}/text/human_{split}.parquet"),
+        manifest=sharded("results/features/{lang}/text/human_{split}.manifest.json"),
     log:
-        "logs/extract_text_features/{lang}_{split}.log",
+        sharded("logs/extract_text_features/{lang}_{split}.log"),
     benchmark:
-        "benchmarks/extract_text_features/{lang}_{split}.tsv"
+        sharded("benchmarks/extract_text_features/{lang}_{split}.tsv")
     conda:
         "../envs/features.yaml"
     threads: 8
@@ -54,12 +59,14 @@ rule extract_prediction_text_features:
         predictions="results/predictions/{lang}_{method}_{model}/{split}.jsonl",
         nltk_data=nltk_data,
     output:
-        features="results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet",
-        manifest="results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json",
+        features=sharded("results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet"),
+        manifest=sharded(
+            "results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json"
+        ),
     log:
-        "logs/extract_prediction_text_features/{lang}_{method}_{model}_{split}.log",
+        sharded("logs/extract_prediction_text_features/{lang}_{method}_{model}_{split}.log"),
     benchmark:
-        "benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv"
+        sharded("benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv")
     conda:
         "../envs/features.yaml"
     threads: 8
@@ -79,12 +86,12 @@ rule score_human_features:
         text=rules.extract_text_features.output.features,
         model=scorer_model,
     output:
-        features="results/features/{lang}/{scorer}/human_{split}.parquet",
-        manifest="results/features/{lang}/{scorer}/human_{split}.manifest.json",
+        features=sharded("results/features/{lang}/{scorer}/human_{split}.parquet"),
+        manifest=sharded("results/features/{lang}/{scorer}/human_{split}.manifest.json"),
     log:
-        "logs/score_human_features/{lang}_{scorer}_{split}.log",
+        sharded("logs/score_human_features/{lang}_{scorer}_{split}.log"),
     benchmark:
-        "benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv"
+        sharded("benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv")
     conda:
         "../envs/features.yaml"
     threads: 4
@@ -106,12 +113,14 @@ rule score_prediction_features:
         text=rules.extract_prediction_text_features.output.features,
         model=scorer_model,
     output:
-        features="results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet",
-        manifest="results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json",
+        features=sharded("results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet"),
+        manifest=sharded(
+            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json"
+        ),
     log:
-        "logs/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.log",
+        sharded("logs/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.log"),
     benchmark:
-        "benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv"
+        sharded("benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv")
     conda:
         "../envs/features.yaml"
     threads: 4
@@ -124,3 +133,32 @@ rule score_prediction_features:
         code=code_digest("score_prediction_features"),
     script:
         "../workflow_scripts/score_prediction_features.py"
+
+
+if CFG.features.shards > 1:
+
+    rule gather_features:
+        input:
+            shards=gather.features(
+                "results/features/{{lang}}/{{by}}/{{answers}}.shards/{scatteritem}.parquet"
+            ),
+        output:
+            features="results/features/{lang}/{by}/{answers}.parquet",
+            manifest="results/features/{lang}/{by}/{answers}.manifest.json",
+        log:
+            "logs/gather_features/{lang}_{by}_{answers}.log",
+        benchmark:
+            "benchmarks/gather_features/{lang}_{by}_{answers}.tsv"
+        wildcard_constraints:
+            by="[^/]+",
+            answers="[^/]+",
+        conda:
+            "../envs/features.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(4000),
+            runtime=growing(30),
+        params:
+            code=code_digest("gather_features"),
+        script:
+            "../workflow_scripts/gather_features.py"

@@ -14,6 +14,7 @@ def main(job):
         nltk_data=Path(job.input.nltk_data).parent if job.input.nltk_data else None,
         predictions=job.input.predictions,
         workers=job.threads,
+        shard=job.wildcards.get("scatteritem"),
     )
 
 

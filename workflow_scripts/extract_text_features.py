@@ -13,6 +13,7 @@ def main(job):
         feature_set=job.params.feature_set,
         nltk_data=Path(job.input.nltk_data).parent if job.input.nltk_data else None,
         workers=job.threads,
+        shard=job.wildcards.get("scatteritem"),
     )
 
 

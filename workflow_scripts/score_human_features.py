@@ -17,6 +17,7 @@ def main(job):
         load_scorer(Path(job.input.model).parent, threads=job.threads, **settings),
         scorer_name=job.wildcards.scorer,
         batch_tokens=batch_tokens,
+        shard=job.wildcards.get("scatteritem"),
     )
 
 

@@ -18,6 +18,7 @@ def main(job):
         scorer_name=job.wildcards.scorer,
         predictions=job.input.predictions,
         batch_tokens=batch_tokens,
+        shard=job.wildcards.get("scatteritem"),
     )
 
 

@@ -23,12 +23,11 @@ from polyalign.features.lm_batches import Batch, ScoredText, distinct, make_batc
 from polyalign.features.names import LM_NAMES
 from polyalign.features.rounding import round_decimals
 from polyalign.features.scorer import CPU_BATCH_TOKENS, Scorer, head_of, load_scorer
+from polyalign.features.shards import WINDOW_ROWS
 from polyalign.progress import track
 from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
 
-WINDOW_ROWS = 2048
-"""Rows whose sequences are sorted and batched together; bounds memory whatever the number of rows."""
 LOGIT_VALUES = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Logits computed at a time: what stays in a CPU's caches, or 1 GiB of a GPU's memory."""
 MAX_EXPONENT = 50.0
@@ -161,15 +160,44 @@ class LmScorer:
             return (answer_logprobs(self._scorer, batch) for batch in batches)
         return self._pool.map(lambda batch: answer_logprobs(self._scorer, batch), batches)
 
-    def _score(self, sequences: Sequence[ScoredText]) -> Iterator[tuple[ScoredText, np.ndarray]]:
-        """Each sequence with the log-probabilities of its answer, in any order."""
-        yield from ((sequence, np.zeros(0)) for sequence in sequences if not sequence.answer)
+    def _start(
+        self, prefixes: Sequence[str], texts: Sequence[str]
+    ) -> Iterator[tuple[ScoredText, np.ndarray]]:
+        """Start to score a window; returns each sequence with the log-probabilities of its answer, in any order."""
+        sequences = list(make_sequences(self._scorer, 0, prefixes, texts))
         alike = distinct([sequence for sequence in sequences if sequence.answer])
         of = {id(group[0]): group for group in alike.values()}
         batches = make_batches([group[0] for group in alike.values()], self._batch_tokens)
-        for batch, results in zip(batches, self._run(batches), strict=True):
-            for text, logprobs in zip(batch.texts, results, strict=True):
-                yield from ((sequence, logprobs) for sequence in of[id(text)])
+        running = self._run(batches)
+
+        def results() -> Iterator[tuple[ScoredText, np.ndarray]]:
+            yield from ((sequence, np.zeros(0)) for sequence in sequences if not sequence.answer)
+            for batch, found in zip(batches, running, strict=True):
+                for text, logprobs in zip(batch.texts, found, strict=True):
+                    yield from ((sequence, logprobs) for sequence in of[id(text)])
+
+        return results()
+
+    def _windows(
+        self, matrix: np.ndarray, records: Sequence[Mapping[str, Any]], answers: Sequence[str]
+    ) -> Iterator[None]:
+        """Fill `matrix` window by window; the next one is tokenized while threads are busy with this one."""
+        before: tuple[np.ndarray, Iterator[tuple[ScoredText, np.ndarray]]] | None = None
+        for first in range(0, len(records), WINDOW_ROWS):
+            rows = slice(first, first + WINDOW_ROWS)
+            part = matrix[rows]
+            texts = [normalize_text(answer) for answer in answers[rows]]
+            prefixes = [condition_prefix(record) for record in records[rows]]
+            part[:, _COLUMN["lm_answer_char_count"]] = [len(text) for text in texts]
+            part[:, _COLUMN["lm_prefix_char_count"]] = [len(prefix) for prefix in prefixes]
+            started = self._start(prefixes, texts)
+            if before is not None:
+                _fill(*before)
+                yield
+            before = part, started
+        if before is not None:
+            _fill(*before)
+            yield
 
     def __call__(self, records: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> np.ndarray:
         """[rows, 43] float64 features in the order of `LM_NAMES`; see `score_lm_features`."""
@@ -178,24 +206,19 @@ class LmScorer:
                 f"{len(answers)} answers for {len(records)} records", expected="one answer a record"
             )
         matrix = np.zeros((len(records), len(LM_NAMES)))
-        for first in range(0, len(records), WINDOW_ROWS):
-            rows = slice(first, first + WINDOW_ROWS)
-            self._fill(matrix[rows], records[rows], answers[rows])
+        windows = self._windows(matrix, records, answers)
+        total = math.ceil(len(records) / WINDOW_ROWS)
+        for _ in track(windows, total=total, label="LM features", unit=f"x{WINDOW_ROWS} rows"):
+            pass
         matrix[:, _COLUMN["lm_max_seq_length"]] = self._scorer.max_length
         _add_comparison(matrix)
         return round_decimals(matrix)
 
-    def _fill(self, matrix: np.ndarray, records: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> None:
-        """Fill the rows of one window."""
-        texts = [normalize_text(answer) for answer in answers]
-        prefixes = [condition_prefix(record) for record in records]
-        matrix[:, _COLUMN["lm_answer_char_count"]] = [len(text) for text in texts]
-        matrix[:, _COLUMN["lm_prefix_char_count"]] = [len(prefix) for prefix in prefixes]
-        sequences = list(make_sequences(self._scorer, 0, prefixes, texts))
-        scored = self._score(sequences)
-        for sequence, logprobs in track(scored, total=len(sequences), label="scoring", unit="sequences"):
-            for name, value in _describe(sequence, logprobs).items():
-                matrix[sequence.row, _COLUMN[f"lm_{sequence.kind}_{name}"]] = value
+
+def _fill(matrix: np.ndarray, scored: Iterator[tuple[ScoredText, np.ndarray]]) -> None:
+    for sequence, logprobs in scored:
+        for name, value in _describe(sequence, logprobs).items():
+            matrix[sequence.row, _COLUMN[f"lm_{sequence.kind}_{name}"]] = value
 
 
 def score_with(

@@ -8,8 +8,9 @@ from polyalign.features.lm import LmScorer
 from polyalign.features.names import LM_NAMES
 from polyalign.features.origin import LM_GROUP, MadeBy
 from polyalign.features.scorer import Scorer
-from polyalign.features.table import KEYS, FeatureWriter, read_feature_chunks
-from polyalign.files import StrPath, open_parquet
+from polyalign.features.shards import Shard
+from polyalign.features.table import FeatureWriter, read_feature_chunks, read_origin
+from polyalign.files import StrPath
 
 
 def add_lm_features(
@@ -22,15 +23,17 @@ def add_lm_features(
     field: str = "human_answer",
     predictions: StrPath | None = None,
     batch_tokens: int = 16384,
+    shard: str | None = None,
 ) -> dict[str, Any]:
     """Write the text features of `text_features` (Parquet) with the language-model features of the same answers.
+
+    Args:
+        shard: the part of the answers that the text features are of, such as `2-of-8`; None: all.
 
     Raises:
         BadInput: the text features are of other rows.
     """
-    with open_parquet(text_features) as parquet:
-        origin = MadeBy.of_metadata(parquet.schema_arrow.metadata)
-        text_names = [name for name in parquet.schema_arrow.names if name not in KEYS]
+    text_names, origin = read_origin(text_features)
     made_by = MadeBy(
         origin.feature_set, scorer_name, {**origin.backends, LM_GROUP: scorer.describe()}, scorer.digest
     )
@@ -39,7 +42,7 @@ def add_lm_features(
         LmScorer(scorer, batch_tokens) as score,
         FeatureWriter(out, [*text_names, *LM_NAMES], made_by) as writer,
     ):
-        for chunk in read_chunks(records, field, predictions):
+        for chunk in read_chunks(records, field, predictions, Shard.parse(shard)):
             table = next(tables, None)
             if table is None or table.source_index.tolist() != chunk.source_index:
                 raise BadInput(

@@ -36,6 +36,12 @@ Every feature by name: 134 of an answer's text, 43 of its probability under a la
 | `score_human_features` | `{scorer}/human_{split}.parquet`: all 177, from text features and the base model |
 | `score_prediction_features` | `{scorer}/{lang}_{method}_{model}_{split}.parquet`: the same of predictions |
 
+With `features.shards` above 1 (the paper: 8), each of the four makes its table in that many jobs, side by side on one
+machine's cores or on several machines: `{table}.shards/2-of-8.parquet` and so on. A killed run goes on with the shards
+that are missing, and `gather_features` joins them. A shard is a run of whole windows of 512 rows, and rows are batched
+within windows only, so the joined table has the values of an unsharded one, to the last digit on the same machine.
+Every job writes its progress and rate to its log.
+
 A feature table holds `source_index`, `id`, `dataset`, `bucket_id`, `field_name` and a column a feature, in the order of
 this page. Its metadata say which feature set, which tools (with version or digest) and which scorer measured it; the
 scorer by name and by a digest of weights, architecture and tokenizer. Tables, references and reports that differ in any

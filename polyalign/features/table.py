@@ -129,6 +129,13 @@ def write_features(path: StrPath, table: FeatureTable) -> None:
         writer.write(table)
 
 
+def read_origin(path: StrPath) -> tuple[list[str], MadeBy]:
+    """(feature names, what measured them) of a Parquet feature table, which may be empty."""
+    with open_parquet(path) as parquet:
+        schema = parquet.schema_arrow
+    return [name for name in schema.names if name not in KEYS], MadeBy.of_metadata(schema.metadata)
+
+
 def from_arrow(part: pa.Table | pa.RecordBatch, file: StrPath) -> FeatureTable:
     """Rows of a Parquet feature table; raises `BadInput` when a key column is missing."""
     for name in KEYS:

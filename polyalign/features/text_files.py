@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from polyalign.features.answers import PREDICTION, read_chunks
+from polyalign.features.answers import CHUNK_ROWS, PREDICTION, read_chunks
 from polyalign.features.backends import backends
 from polyalign.features.names import feature_names
 from polyalign.features.nltk_data import use_folder
 from polyalign.features.origin import MadeBy
+from polyalign.features.shards import Shard
 from polyalign.features.table import FeatureWriter
 from polyalign.features.text import TextExtractor
 from polyalign.files import StrPath
+from polyalign.progress import track
 
 
 def write_text_features(
@@ -21,6 +23,7 @@ def write_text_features(
     predictions: StrPath | None = None,
     workers: int = 1,
     nltk_data: StrPath | None = None,
+    shard: str | None = None,
 ) -> dict[str, Any]:
     """Write the text features of a file's answers.
 
@@ -32,6 +35,7 @@ def write_text_features(
         predictions: JSONL rows with source_index and prediction to describe instead of the records' own answers.
         workers: processes.
         nltk_data: folder that the NLTK data of `paper-v1` are read from; None: NLTK's own.
+        shard: the part of the answers to measure, such as `2-of-8`; None: all.
 
     Returns:
         Details for the manifest.
@@ -45,7 +49,8 @@ def write_text_features(
     names = feature_names(feature_set)
     label = field if predictions is None else PREDICTION
     with TextExtractor(feature_set, workers) as extract, FeatureWriter(out, names, made_by) as writer:
-        for chunk in read_chunks(records, field, predictions):
+        chunks = read_chunks(records, field, predictions, Shard.parse(shard))
+        for chunk in track(chunks, label="text features", unit=f"x{CHUNK_ROWS} rows"):
             values = extract(chunk.texts)
             writer.write(chunk.table(label, values, names, made_by))
     return made_by.details(writer.rows, len(names))

@@ -1,6 +1,7 @@
 """Feature tables on disk, and describing the answers of a file."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from polyalign.features.lm_files import add_lm_features
 from polyalign.features.names import feature_names
 from polyalign.features.origin import MadeBy
 from polyalign.features.scorer import load_scorer
+from polyalign.features.shards import WINDOW_ROWS, Shard, join_features
 from polyalign.features.table import (
     KEYS,
     FeatureTable,
@@ -231,3 +233,64 @@ def test_a_wrong_prediction_is_named_and_nothing_is_written(tmp_path, records, r
 def test_a_field_that_is_not_there_is_named(tmp_path, records):
     with pytest.raises(BadInput, match=r"row 1, id row-0, field 'model_answer'"):
         describe_file(records, tmp_path / "f.parquet", feature_set="core-v1", field="model_answer")
+
+
+def test_shards_cover_all_rows_in_whole_windows():
+    assert Shard.parse(None) == Shard(1, 1)
+    for rows, count in ((0, 3), (700, 3), (5000, 4), (51_480, 8)):
+        parts = [Shard.parse(f"{number}-of-{count}").rows(rows) for number in range(1, count + 1)]
+        assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])]
+        assert parts[-1][1] == rows
+        assert all(start % WINDOW_ROWS == 0 or start == rows for start, _ in parts)
+    assert Shard(2, 8).rows(51_480) == (12 * WINDOW_ROWS, 25 * WINDOW_ROWS)
+    for name in ("0-of-2", "3-of-2", "2"):
+        with pytest.raises(BadInput, match="is no shard"):
+            Shard.parse(name)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_joined_shards_equal_the_whole_value_for_value(tmp_path, monkeypatch, predicted):
+    monkeypatch.setattr("polyalign.features.shards.WINDOW_ROWS", 4)
+    monkeypatch.setattr("polyalign.features.lm.WINDOW_ROWS", 4)
+    monkeypatch.setattr("polyalign.features.answers.CHUNK_ROWS", 8)
+    monkeypatch.setattr("polyalign.features.lm_files.CHUNK_ROWS", 8)
+    answers = [f"{word} and {number}, said the {word}." for number in range(3) for word in ANSWERS]
+    with RecordWriter(tmp_path / "records.parquet") as writer:
+        for number, answer in enumerate(answers * 2):
+            writer.write(record_of(number, human_answer=answer))
+    predictions = None
+    if predicted:
+        predictions = tmp_path / "predictions.jsonl"
+        rows = [{"source_index": n, "prediction": answers[n % 15] + "!"} for n in range(29, 1, -2)]
+        write_jsonl(predictions, rows)
+    records, scorer = (
+        tmp_path / "records.parquet",
+        load_scorer(save_model(tmp_path / "tiny"), max_length=4096),
+    )
+
+    def measure(shard: str | None) -> Path:
+        text, out = tmp_path / f"{shard}_text.parquet", tmp_path / f"{shard}.parquet"
+        options = {"predictions": predictions, "shard": shard}
+        write_text_features(records, text, feature_set="core-v1", **options)
+        add_lm_features(text, records, out, scorer, scorer_name="tiny", **options)
+        return out
+
+    whole = read_features(measure(None))
+    parts = [measure(f"{number}-of-3") for number in (1, 2, 3)]
+    details = join_features(parts, tmp_path / "joined.parquet")
+    joined = read_features(tmp_path / "joined.parquet")
+    assert details["rows"] == len(whole) == (14 if predicted else 30)
+    assert joined.source_index.tolist() == whole.source_index.tolist()
+    assert (joined.ids, joined.made_by) == (whole.ids, whole.made_by)
+    np.testing.assert_array_equal(joined.values, whole.values)
+    assert sum(len(read_features(part)) > 0 for part in parts) > 1
+    with pytest.raises(BadInput, match="comes after"):
+        join_features(parts[::-1], tmp_path / "joined.parquet")
+
+
+def test_an_empty_shard_is_a_table_without_rows(tmp_path, records):
+    write_text_features(records, tmp_path / "empty.parquet", feature_set="core-v1", shard="1-of-2")
+    write_text_features(records, tmp_path / "full.parquet", feature_set="core-v1", shard="2-of-2")
+    assert len(read_features(tmp_path / "empty.parquet")) == 0
+    details = join_features([tmp_path / "empty.parquet", tmp_path / "full.parquet"], tmp_path / "all.parquet")
+    assert details["rows"] == len(ANSWERS)

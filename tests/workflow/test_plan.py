@@ -78,6 +78,19 @@ def test_published_recipes_resolve_and_another_run_joins_the_tables(snakemake, t
     assert not any("en_sft_mine" in line for line in inputs)
 
 
+def test_features_are_made_in_shards_and_joined(snakemake, tmp_path):
+    target = "results/metrics/zh_sft_tiny.json"
+    demo = ("-n", "--directory", tmp_path, "--configfile", "config/demo.yaml")
+    whole = planned_rules(snakemake(*demo, "--", target).stdout)
+    done = snakemake(*demo, "--config", "features={shards: 3}", "--", target)
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    for rule in ("extract_text_features", "score_human_features", "score_prediction_features"):
+        assert jobs[rule] == 3 * whole[rule], rule
+    assert jobs["gather_features"] == whole["score_human_features"] + whole["score_prediction_features"]
+    assert "gather_features" not in whole
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(
