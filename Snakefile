@@ -17,6 +17,7 @@ report: "resources/captions/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/common_data.smk"
 include: "rules/common_released.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"

@@ -12,7 +12,6 @@ from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.sources import get_entry, load_registry, mirror_files
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -221,20 +220,10 @@ def chat_template_of(wildcards):
     return None if name is None else or_exit(load_chat_template, name)
 
 
-def source_entry(wildcards):
-    """Where the corpus comes from, by the registry, as plain values."""
-    return or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry).place
-
-
 def from_checkout(folder):
     """A configured folder as seen from the working directory; a relative one is meant from the checkout."""
     path = Path(folder)
     return str(path) if path.is_absolute() else os.path.relpath(ROOT / path)
-
-
-def mirror_folder():
-    """The mirror of raw corpora as seen from the working directory."""
-    return from_checkout(CFG.sources.mirror)
 
 
 def nltk_mirror():
@@ -259,55 +248,6 @@ def nltk_packages():
 def nltk_data(wildcards):
     """Manifest of the NLTK data, where the feature set needs them."""
     return "resources/nltk_data/manifest.json" if CFG.features.set == "paper-v1" else []
-
-
-def mirrored_files(wildcards):
-    """Files of the corpus in the mirror, so that a copy is stale once one of them is newer."""
-    entry = or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry)
-    return list(map(str, or_exit(mirror_files, wildcards.dataset, mirror_folder(), entry)))
-
-
-def mirrored_sizes(wildcards):
-    """Bytes of each of them: a file that was replaced by an older one seldom has the same size."""
-    return {file: os.path.getsize(file) for file in mirrored_files(wildcards)}
-
-
-def inventory_files(pattern):
-    """A file of every corpus of the grid's languages."""
-    datasets = [name for language in CFG.grid.languages for name in CFG.corpora[language]]
-    return expand(pattern, dataset=datasets, split=SPLITS)
-
-
-def scope_in_words():
-    """Version of the scope that the registry states."""
-    scope = or_exit(load_registry, ROOT / CFG.sources.registry).scope
-    return f"Scope version {scope.version} of {scope.date}"
-
-
-def registry_values(key):
-    """{corpus: a value of its entry} of the registry: `licence`, or `causes` that rows are left out for."""
-    entries = or_exit(load_registry, ROOT / CFG.sources.registry).corpora
-    return {
-        name: getattr(entry if key == "licence" else entry.scope, key)
-        for name, entry in entries.items()
-    }
-
-
-def formatted_records(wildcards):
-    """Every split of every corpus of the language, as formatted."""
-    datasets = CFG.corpora[wildcards.lang]
-    return expand("results/formatted/{dataset}/{split}.parquet", dataset=datasets, split=SPLITS)
-
-
-def removed_records(wildcards):
-    """The table of records that deduplication removes from the corpus' language."""
-    return f"results/deduped/{CFG.language_of(wildcards.dataset)}_removed.parquet"
-
-
-def deduplicated_records(wildcards):
-    """Every split of every corpus of the language, without duplicates."""
-    datasets = CFG.corpora[wildcards.lang]
-    return expand("results/deduped/{dataset}/{split}.parquet", dataset=datasets, split=SPLITS)
 
 
 def mauve_model(wildcards):
