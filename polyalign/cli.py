@@ -225,6 +225,12 @@ def evaluate(
     ] = None,
     no_mauve: Annotated[bool, typer.Option("--no-mauve", help="Leave MAUVE out.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates; 0: no intervals.")] = 1000,
+    common_rows: Annotated[
+        list[Path] | None,
+        typer.Option(help="Further predictions: evaluate only rows that all of them answer."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run, to tell runs of a cell apart.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the bootstrap.")] = 2,
 ) -> None:
     """Evaluate predictions from anywhere: utility, diversity, naturalness, with intervals."""
     from polyalign.metrics.evaluate import evaluate as evaluate_files
@@ -250,6 +256,9 @@ def evaluate(
             mauve_model_dir=mauve_model,
             # Where `tables` looks for them.
             replicates_path=out.with_name(f"{out.stem}_bootstrap.parquet") if bootstrap else None,
+            common_with=common_rows or [],
+            seed=seed,
+            threads=threads,
         )
     report.save(out)
     _say(f"report -> {out}")
@@ -271,10 +280,20 @@ def tables(
         list[Path], typer.Option(help="Reports of `evaluate` or the workflow; repeat for several.")
     ],
     out: Folder,
+    common_rows: Annotated[
+        bool,
+        typer.Option("--common-rows", help="Evaluate every cell again on the rows that all of them answer."),
+    ] = False,
+    mauve_model: Annotated[
+        Path | None, typer.Option(help="With --common-rows: model folder that embeds texts for MAUVE.")
+    ] = None,
 ) -> None:
     """Build tables and figures of the methods, a set a language, from reports of comparable cells."""
     from polyalign.tables.build import build_all
+    from polyalign.tables.common_rows import evaluate_on_common_rows
 
+    if common_rows:
+        metrics = evaluate_on_common_rows(metrics, out / "common_rows", mauve_model_dir=mauve_model)
     for details in build_all(metrics, out):
         _say(f"{details['language']}: {len(details['cells'])} cells -> {out}")
 
@@ -384,6 +403,7 @@ def provenance(
 
 _LIST_OPTIONS = {
     "status": ("--configfile",),
+    "evaluate": ("--common-rows",),
     "tables": ("--metrics",),
     "references": ("--records", "--features"),
 }

@@ -72,6 +72,21 @@ def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     return ratio(total, count)
 
 
+def deviation_replicates(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column of `values` (m, k) under each draw, over that of all rows -> (B, k).
+
+    1 where a draw happens to have no variation, or where there is none at all: the deviation of all rows then stands.
+    """
+    deviation = values.std(axis=0)
+    unit = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    count = weights.sum(axis=1, dtype=np.float64)[:, None]
+    sums = weighted_sums(weights, np.hstack([unit, unit**2])) / np.maximum(count, 1)
+    means, squares = np.split(sums, 2, axis=1)
+    variance = squares - means**2
+    # Anything smaller is what rounding leaves of zero.
+    return np.sqrt(np.where(variance > 1e-5, variance, 1.0))
+
+
 def ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """total / count; NaN where nothing was counted."""
     return np.where(count > 0, total / np.where(count > 0, count, 1.0), np.nan)

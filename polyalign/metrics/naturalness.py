@@ -7,7 +7,13 @@ from functools import cached_property
 import numpy as np
 
 from polyalign.metrics import bng, hcr
-from polyalign.metrics.bootstrap import Draws, distance_replicates, ratio, weighted_sums
+from polyalign.metrics.bootstrap import (
+    Draws,
+    deviation_replicates,
+    distance_replicates,
+    ratio,
+    weighted_sums,
+)
 from polyalign.metrics.feature_inputs import RowFeatures
 from polyalign.metrics.inputs import Rows
 
@@ -173,25 +179,26 @@ def replicates(
 def _gap_replicates(
     bucket: Bucket, names: Sequence[str], weights: np.ndarray, threads: int
 ) -> dict[str, np.ndarray]:
-    """BNG and robust BNG of one bucket under each draw.
-
-    The human deviation that scales a feature stays the one of all rows: a draw in which a rare feature happens not to
-    vary would otherwise fall to the floor of the definition.
-    """
-    deviation = bucket.human.std(axis=0)
-    scale = np.where(deviation <= bng.STD_FLOOR, 1.0, deviation)
-    distances = distance_replicates(
-        weights, bucket.all_generated, bucket.human, np.arange(len(names)), threads
-    )
-    values = {"bng": (distances / scale).mean(axis=1)}
+    """BNG and robust BNG of one bucket under each draw; which features the robust one takes stays fixed."""
+    everything = np.arange(len(names))
+    gaps = _scaled_replicates(weights, bucket.all_generated, bucket.human, everything, threads)
+    values = {"bng": gaps.mean(axis=1)}
     if not bucket.kept.any():
         return values
     heavy = np.flatnonzero([bng.is_heavy_tailed(name) for name in names] & bucket.kept)
     if len(heavy):
         human = bng.robust_values(bucket.human, names)
         generated = bng.robust_values(bucket.all_generated, names)
-        distances[:, heavy] = distance_replicates(weights, generated, human, heavy, threads)
-        scale = scale.copy()
-        scale[heavy] = human[:, heavy].std(axis=0)
-    values["bng_robust"] = (distances[:, bucket.kept] / scale[bucket.kept]).mean(axis=1)
+        gaps[:, heavy] = _scaled_replicates(weights, generated, human, heavy, threads)
+    values["bng_robust"] = gaps[:, bucket.kept].mean(axis=1)
     return values
+
+
+def _scaled_replicates(
+    weights: np.ndarray, generated: np.ndarray, human: np.ndarray, columns: np.ndarray, threads: int
+) -> np.ndarray:
+    """Distances of some features over the human deviation under each draw, (B, len(columns))."""
+    distances = distance_replicates(weights, generated, human, columns, threads)
+    deviation = human[:, columns].std(axis=0)
+    scale = np.where(deviation <= bng.STD_FLOOR, 1.0, deviation)
+    return distances / (scale * deviation_replicates(weights, human[:, columns]))

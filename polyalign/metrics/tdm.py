@@ -12,7 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from polyalign.metrics.bng import STD_FLOOR, wasserstein
-from polyalign.metrics.bootstrap import distance_replicates
+from polyalign.metrics.bootstrap import deviation_replicates, distance_replicates
 from polyalign.metrics.tokens import tokenize
 
 METHOD = "continuous_latent_turn_dynamics"
@@ -154,12 +154,13 @@ def summarize(turns: dict[str, Turns] | str) -> dict:
 
 
 def tdm_replicates(part: Turns, weights: np.ndarray, threads: int = 1) -> np.ndarray:
-    """TDM of one bucket under each draw of its rows, (B, n) -> (B,); latent space and human deviations stay fixed."""
+    """TDM of one bucket under each draw of its rows, (B, n) -> (B,); the latent space stays fixed."""
     pairs = list(part.quantities.values())
     generated, human = (np.column_stack([pair[side] for pair in pairs]) for side in (0, 1))
     deviations = human.std(axis=0)
     scales = np.where(deviations > STD_FLOOR, deviations, 1.0)
     distances = distance_replicates(weights, generated, human, range(len(pairs)), threads)
+    scales = scales * deviation_replicates(weights, human)
     total = (1 / (1 + distances / scales)).sum(axis=1) + _transition_replicates(part.latent, weights)
     return np.where(weights.any(axis=1), total / len(SIMILARITIES), np.nan)
 

@@ -23,6 +23,7 @@ from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Page, language_name
 from polyalign.tables.published import published_page
+from polyalign.tables.seeds import by_cell, seeds_page
 
 PAGES = ("main", "datasets", "buckets", "published", "ablation")
 FIGURES = ("main", "frontier", "buckets", "contributions")
@@ -96,13 +97,24 @@ def build_tables(
 
 
 def build_all(metric_files: Sequence[StrPath], out_dir: StrPath) -> list[dict]:
-    """Write the pages of every language of the reports; returns the details of each, see `build_tables`."""
-    by_language: dict[str, list[StrPath]] = {}
+    """Write the pages of every language of the reports; returns the details of each, see `build_tables`.
+
+    Where a cell has reports of several seeds, the lowest seed stands for it and a page `seeds` tells their spread.
+    """
+    by_language: dict[str, list[Entry]] = {}
     for path in metric_files:
-        by_language.setdefault(read_entry(path).report.cell.language, []).append(path)
+        entry = read_entry(path)
+        by_language.setdefault(entry.report.cell.language, []).append(entry)
     if not by_language:
         raise BadInput("no reports", fix="give at least one metrics file")
-    return [build_tables(files, out_dir) for files in by_language.values()]
+    pages = {language: seeds_page(in_order(entries), language) for language, entries in by_language.items()}
+    details = [
+        build_tables([runs[0].file for runs in by_cell(entries)], out_dir) for entries in by_language.values()
+    ]
+    for found, page in zip(details, pages.values(), strict=True):
+        if page is not None:
+            found["files"] += map(str, write_page(page, Path(out_dir), {}))
+    return details
 
 
 def in_order(entries: Sequence[Entry], models: Sequence[str] = ()) -> list[Entry]:

@@ -225,7 +225,7 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
         entries,
         "the set of source_index",
         sets,
-        "predict the missing rows, or evaluate every cell on the rows that all have",
+        "predict the missing rows, or add --common-rows, which evaluates every cell on the rows that all have",
     )
     features = [(r.features.feature_set, r.features.n_features) if r.features else None for r in reports]
     sets = [f"{found[0]} with {found[1]} features" if found else "none" for found in features]
@@ -237,6 +237,17 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
     _refuse_different(entries, "parameters", [r.parameters for r in reports], again)
     for model in dict.fromkeys(entry.model for entry in entries):
         group = [entry for entry in entries if entry.model == model]
+        for name in ("references", "human_features"):
+            digests = [
+                entry.report.inputs[name].sha256[:12] if name in entry.report.inputs else "none"
+                for entry in group
+            ]
+            _refuse_different(
+                group,
+                name.replace("_", " "),
+                digests,
+                "evaluate every cell of the model with the same references and human features",
+            )
         scorers = [_scorer(entry.report) for entry in group]
         _refuse_different(
             group, "scorer", scorers, "score the features of every cell of the model with one scorer"
