@@ -53,6 +53,11 @@ PartitionName=batch Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityT
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2
 """
 GRES = "AutoDetect=off\nNodeName={host} Name=gpu File={state}/gpu[0-{last}]\n"
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment"""
 DBD_CONF = """\
 AuthType=auth/munge
 DbdHost=localhost
@@ -115,8 +120,8 @@ def _start_munge() -> None:
     _wait("munge", lambda: subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0)
 
 
-def _start_accounting() -> str:
-    """Bring up MariaDB and slurmdbd; returns the lines slurm.conf needs."""
+def _start_accounting() -> None:
+    """Bring up MariaDB and slurmdbd with one account, `lab`; slurm.conf must name them already."""
     install(ACCOUNTING_PACKAGES, "slurmdbd")
     Path("/run/mysqld").mkdir(parents=True, exist_ok=True)
     sh("chown", "mysql:mysql", "/run/mysqld")
@@ -144,11 +149,9 @@ def _start_accounting() -> str:
     conf.write_text(DBD_CONF.format(state=STATE))
     conf.chmod(0o600)
     sh("slurmdbd")
-    _wait("slurmdbd", lambda: "root" in sh("sacctmgr", "-n", "list", "user", check=False), 60)
-    return (
-        "AccountingStorageType=accounting_storage/slurmdbd\n"
-        "AccountingStorageHost=localhost\nAccountingStorageTRES=gres/gpu"
-    )
+    _wait("slurmdbd", lambda: "root" in sh("sacctmgr", "-n", "list", "user", check=False), 30)
+    for what in (["cluster", "polyalign"], ["account", "lab"], ["user", "root", "account=lab"]):
+        sh("sacctmgr", "-i", "add", *what, check=False)
 
 
 def up(*, accounting: bool = False) -> None:
@@ -168,14 +171,11 @@ def up(*, accounting: bool = False) -> None:
     _start_munge()
     host = socket.gethostname().split(".")[0]
     conf = Path("/etc/slurm/slurm.conf")
-    conf.write_text(CONF.format(host=host, state=STATE, gpus=GPUS, accounting=""))
+    lines = ACCOUNTING if accounting else ""
+    conf.write_text(CONF.format(host=host, state=STATE, gpus=GPUS, accounting=lines))
     Path("/etc/slurm/gres.conf").write_text(GRES.format(host=host, state=STATE, last=GPUS - 1))
     if accounting:
-        lines = _start_accounting()
-        conf.write_text(CONF.format(host=host, state=STATE, gpus=GPUS, accounting=lines))
-        sh("sacctmgr", "-i", "add", "cluster", "polyalign", check=False)
-        sh("sacctmgr", "-i", "add", "account", "lab", check=False)
-        sh("sacctmgr", "-i", "add", "user", "root", "account=lab", check=False)
+        _start_accounting()
     sh("slurmctld")
     sh("slurmd")
     _wait("the node", lambda: sh("sinfo", "-h", "-o", "%t", "-p", "batch", check=False).strip() == "idle")
