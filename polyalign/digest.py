@@ -9,7 +9,10 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from polyalign.errors import BadInput
+from polyalign.files import sha256_json
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
@@ -90,3 +93,10 @@ def code_digest(target: str) -> str:
         raise BadInput(f"no code named {target!r}", expected="a Python file or a module of polyalign")
     listing = "\n".join(f"{name} {digest}" for name, digest in sorted(code_files(file).items()))
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+@cache
+def environment_digest(file: str) -> str:
+    """`STAGE environment DIGEST` of an environment file, from what it asks for: comments do not count."""
+    content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    return f"{Path(file).stem} environment {sha256_json(content)[:16]}"

@@ -31,10 +31,8 @@ def python_of(environment: Path) -> Path:
     return python
 
 
-def packages_digest(environment: StrPath | None) -> str | None:
-    """Digest of the names and versions installed there: what a result owes to its environment; None for None."""
-    if environment is None:
-        return None
+def packages_digest(environment: StrPath) -> str:
+    """Digest of the names and versions installed there: what a result owes to its environment."""
     python_of(Path(environment))
     found = Path(environment).glob("lib/python*/site-packages/*.dist-info")
     return sha256_json(sorted(folder.name.removesuffix(".dist-info") for folder in found))

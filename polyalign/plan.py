@@ -18,7 +18,11 @@ from polyalign.files import StrPath
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$")
 _FIELD = re.compile(r"^    (\w+): (.*)$")
 _COUNT = re.compile(r"^total +(\d+)$", re.MULTILINE)
-_CODE_DIGEST = re.compile(r"[0-9a-f]{16}")
+# Parameters that are digests, by what they are digests of (`polyalign.digest`).
+_DIGESTS = {
+    "code": re.compile(r"[0-9a-f]{16}"),
+    "environment": re.compile(r"[\w.-]+ environment [0-9a-f]{16}"),
+}
 _PARAMS = re.compile(r"before: (?P<before>.*?) now: (?P<now>.*?) *$", re.DOTALL)
 # A parameter's value may hold "; " itself.
 _NEXT_REASON = re.compile(
@@ -166,10 +170,12 @@ def explain(reason: str) -> str:
         before, now = _literals(match["before"]), _literals(match["now"])
         if before is None or now is None:
             return "parameters changed"
-        hexes = [value for value in before + now if isinstance(value, str) and _CODE_DIGEST.fullmatch(value)]
-        before = [value for value in before if value not in hexes]
-        now = [value for value in now if value not in hexes]
-        parts = ["code changed"] if hexes else []
+        parts = []
+        for what, pattern in _DIGESTS.items():
+            found = [value for value in before + now if isinstance(value, str) and pattern.fullmatch(value)]
+            parts += [f"{what} changed"] if found else []
+            before = [value for value in before if value not in found]
+            now = [value for value in now if value not in found]
         if len(before) == len(now) == 1:
             parts.append("parameter changed: " + ", ".join(_changed_keys(before[0], now[0])))
         elif before or now:

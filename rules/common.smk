@@ -6,6 +6,7 @@ from pathlib import Path
 from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_config
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
+from polyalign.digest import environment_digest as digest_of_environment
 from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
@@ -68,6 +69,15 @@ wildcard_constraints:
 def code_digest(rule_name):
     """Digest of the rule's script and of every polyalign module that it imports."""
     return digest_of(str(ROOT / "workflow_scripts" / f"{rule_name}.py"))
+
+
+def environment_digest(stage):
+    """What the stage's environment file asks for, or what is installed in the virtual environment that the
+    configuration names for it, so that a change of either makes the stage's results stale."""
+    if stage in ENVIRONMENTS:
+        return f"{stage} environment {or_exit(packages_digest, ENVIRONMENTS[stage])[:16]}"
+    file = INFERENCE_CONDA if stage == "infer" else str(ROOT / "envs" / f"{stage}.yaml")
+    return digest_of_environment(file)
 
 
 def growing(amount):
@@ -187,11 +197,6 @@ def decoding_of(wildcards):
 def engine_of(wildcards):
     """Settings of the inference engine for the cell's model, as plain values."""
     return CFG.engine_of(wildcards.model)
-
-
-def packages_of(stage):
-    """Digest of what is installed in a stage's own virtual environment, or None where it has none."""
-    return or_exit(packages_digest, ENVIRONMENTS.get(stage))
 
 
 def max_length_of(wildcards):

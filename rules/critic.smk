@@ -23,6 +23,7 @@ rule select_pair_rows:
         rows=lookup("{split}", within=CFG.pairs.rows.model_dump()),
         seed=CFG.pairs.seed,
         code=code_digest("select_pair_rows"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/select_pair_rows.py"
 
@@ -60,6 +61,7 @@ rule build_pairs:
         support=CFG.references.support,
         target_form=critic_target_form,
         code=code_digest("build_pairs"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/build_pairs.py"
 
@@ -91,6 +93,7 @@ rule train_critic:
         recipe=recipe_of("critic"),
         cache="work/critic/{lang}_{model}",
         code=code_digest("train_critic"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/train_critic.py"
 
@@ -121,6 +124,7 @@ rule score_pairs:
         weights=critic_weights,
         cache="work/critic/{lang}_{model}",
         code=code_digest("score_pairs"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/score_pairs.py"
 
@@ -150,5 +154,6 @@ rule export_pair_views:
         runtime=growing(30),
     params:
         code=code_digest("export_pair_views"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/export_pair_views.py"

@@ -20,6 +20,7 @@ if CFG.sources.kind == "demo":
             rows=CFG.sources.demo.rows,
             seed=CFG.sources.demo.seed,
             code=code_digest("generate_source"),
+            environment=environment_digest("data"),
         script:
             "../workflow_scripts/generate_source.py"
 
@@ -45,6 +46,7 @@ elif CFG.sources.kind == "mirror":
             entry=source_entry,
             sizes=mirrored_sizes,
             code=code_digest("mirror_source"),
+            environment=environment_digest("data"),
         script:
             "../workflow_scripts/mirror_source.py"
 
@@ -69,6 +71,7 @@ else:
         params:
             entry=source_entry,
             code=code_digest("fetch_source"),
+            environment=environment_digest("data"),
         script:
             "../workflow_scripts/fetch_source.py"
 
@@ -97,6 +100,7 @@ rule format_corpus:
         token_rule=CFG.data.token_rule,
         published_quirks=CFG.data.published_quirks,
         code=code_digest("format_corpus"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/format_corpus.py"
 
@@ -120,6 +124,7 @@ rule find_duplicates:
         runtime=growing(60),
     params:
         code=code_digest("find_duplicates"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/find_duplicates.py"
 
@@ -149,6 +154,7 @@ rule drop_duplicates:
         runtime=growing(30),
     params:
         code=code_digest("drop_duplicates"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/drop_duplicates.py"
 
@@ -171,6 +177,7 @@ rule report_deduplication:
         runtime=growing(10),
     params:
         code=code_digest("report_deduplication"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/report_deduplication.py"
 
@@ -198,6 +205,7 @@ rule merge_splits:
         runtime=growing(30),
     params:
         code=code_digest("merge_splits"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/merge_splits.py"
 
@@ -232,5 +240,6 @@ rule export_views:
         runtime=growing(60),
     params:
         code=code_digest("export_views"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/export_views.py"

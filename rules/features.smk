@@ -25,6 +25,7 @@ rule fetch_nltk_data:
         mirror=nltk_mirror(),
         packages=nltk_packages(),
         code=code_digest("fetch_nltk_data"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/fetch_nltk_data.py"
 
@@ -49,6 +50,7 @@ rule extract_text_features:
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_text_features"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/extract_text_features.py"
 
@@ -76,6 +78,7 @@ rule extract_prediction_text_features:
     params:
         feature_set=CFG.features.set,
         code=code_digest("extract_prediction_text_features"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/extract_prediction_text_features.py"
 
@@ -102,6 +105,7 @@ rule score_human_features:
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_human_features"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/score_human_features.py"
 
@@ -131,6 +135,7 @@ rule score_prediction_features:
     params:
         lm=CFG.features.lm.model_dump(),
         code=code_digest("score_prediction_features"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/score_prediction_features.py"
 
@@ -160,5 +165,6 @@ if CFG.features.shards > 1:
             runtime=growing(30),
         params:
             code=code_digest("gather_features"),
+            environment=environment_digest("features"),
         script:
             "../workflow_scripts/gather_features.py"

@@ -20,14 +20,13 @@ if CFG.inference.shards == 1:
         threads: 4
         resources:
             gpu=CFG.inference_gpus,
-            tasks=1,
             mem_mb=growing(32000),
             runtime=growing(1440),
         params:
             decoding=decoding_of,
             engine=engine_of,
-            packages=packages_of("infer"),
             code=code_digest("generate_predictions"),
+            environment=environment_digest("infer"),
         script:
             "../workflow_scripts/generate_predictions.py"
 
@@ -52,14 +51,13 @@ else:
         threads: 4
         resources:
             gpu=CFG.inference_gpus,
-            tasks=1,
             mem_mb=growing(32000),
             runtime=growing(1440),
         params:
             decoding=decoding_of,
             engine=engine_of,
-            packages=packages_of("infer"),
             code=code_digest("generate_shard"),
+            environment=environment_digest("infer"),
         script:
             "../workflow_scripts/generate_shard.py"
 
@@ -87,5 +85,6 @@ else:
             runtime=growing(60),
         params:
             code=code_digest("gather_predictions"),
+            environment=environment_digest("data"),
         script:
             "../workflow_scripts/gather_predictions.py"

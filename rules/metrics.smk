@@ -35,6 +35,7 @@ rule evaluate_predictions:
         settings=CFG.metrics.model_dump(),
         seed=CFG.seed,
         code=code_digest("evaluate_predictions"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/evaluate_predictions.py"
 
@@ -59,5 +60,6 @@ rule audit_reports:
         runtime=growing(10),
     params:
         code=code_digest("audit_reports"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/audit_reports.py"

@@ -21,6 +21,7 @@ rule build_tiny_model:
         chat_template=chat_template_of,
         seed=CFG.seed,
         code=code_digest("build_tiny_model"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/build_tiny_model.py"
 
@@ -46,5 +47,6 @@ rule fetch_model:
         revision=revision_of,
         chat_template=chat_template_of,
         code=code_digest("fetch_model"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/fetch_model.py"

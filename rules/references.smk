@@ -26,5 +26,6 @@ rule build_references:
     params:
         min_bucket_size=CFG.references.min_bucket_size,
         code=code_digest("build_references"),
+        environment=environment_digest("features"),
     script:
         "../workflow_scripts/build_references.py"

@@ -39,6 +39,7 @@ rule fetch_released:
     params:
         place=released_place,
         code=code_digest("fetch_released"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/fetch_released.py"
 
@@ -64,6 +65,7 @@ rule import_records:
     params:
         place=released_place,
         code=code_digest("import_records"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/import_records.py"
 
@@ -93,6 +95,7 @@ rule import_checkpoint:
         folder=checkpoint_folder,
         templates=checkpoint_templates,
         code=code_digest("import_checkpoint"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/import_checkpoint.py"
 
@@ -120,5 +123,6 @@ rule import_predictions:
         place=released_place,
         decoding=stated_decoding,
         code=code_digest("import_predictions"),
+        environment=environment_digest("infer"),
     script:
         "../workflow_scripts/import_predictions.py"

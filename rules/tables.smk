@@ -94,6 +94,7 @@ rule build_tables:
         compared=compared_reports,
         published=file_digest("resources/published/metrics.csv"),
         code=code_digest("build_tables"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/build_tables.py"
 
@@ -139,5 +140,6 @@ rule build_inventory:
         scope=scope_in_words(),
         published=file_digest("resources/published/inventory.csv"),
         code=code_digest("build_inventory"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/build_inventory.py"

@@ -36,6 +36,7 @@ rule train_sft:
         max_length=max_length_of,
         seed=CFG.seed,
         code=code_digest("train_sft"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/train_sft.py"
 
@@ -74,6 +75,7 @@ rule train_bucketsft:
         max_length=max_length_of,
         seed=CFG.seed,
         code=code_digest("train_bucketsft"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/train_bucketsft.py"
 
@@ -114,6 +116,7 @@ rule train_dpo:
         max_length=max_length_of,
         seed=CFG.seed,
         code=code_digest("train_dpo"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/train_dpo.py"
 
@@ -155,5 +158,6 @@ rule train_hdpo:
         max_length=max_length_of,
         seed=CFG.seed,
         code=code_digest("train_hdpo"),
+        environment=environment_digest("train"),
     script:
         "../workflow_scripts/train_hdpo.py"

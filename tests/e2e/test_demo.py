@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyalign.files import sha256_file
+from tests.demo_world import Demo, copy_checkout
 
 pytestmark = pytest.mark.e2e
 
@@ -133,12 +134,77 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
     assert jobs == {"evaluate_predictions": 10, "build_tables": 2}
 
 
-def test_a_comment_reruns_nothing(demo):
-    undo = edit(demo.root / "polyalign/metrics/utility.py", "\ndef ", "\n# A remark.\ndef ")
+def test_an_environment_reruns_its_stage_alone(demo):
+    undo = edit(demo.root / "envs/eval.yaml", "scikit-learn==", "scikit-learn==0.")
+    try:
+        jobs = planned_jobs(demo.outcome("-n"))
+    finally:
+        undo()
+    assert jobs["evaluate_predictions"] == 10
+    assert not {"train_sft", "extract_text_features", "generate_predictions", "format_corpus"} & set(jobs)
+
+
+def test_a_chat_template_reruns_every_model_that_is_given_it(demo):
+    undo = edit(demo.root / "config/chat_templates/tiny.jinja", "{%", "{# Nobody sees this. #}{%")
+    try:
+        jobs = planned_jobs(demo.outcome("-n"))
+    finally:
+        undo()
+    assert jobs["build_tiny_model"] == 2
+    assert jobs["evaluate_predictions"] == 10
+    assert "merge_splits" not in jobs
+
+
+def test_a_raw_file_reruns_its_corpus_and_what_follows(demo):
+    manifest = demo.runs / "resources/raw/dolly/manifest.json"
+    undo = edit(manifest, '"step"', ' "step"')
+    try:
+        jobs = planned_jobs(demo.outcome("-n"))
+    finally:
+        undo()
+    assert jobs["format_corpus"] == 1
+    assert jobs["find_duplicates"] == 1
+    assert "generate_source" not in jobs
+
+
+NON_TRIGGERS = {
+    "comment": ("polyalign/metrics/utility.py", "\ndef ", "\n# A remark.\ndef "),
+    "docstring": ("polyalign/metrics/utility.py", '"""', '"""Indeed: '),
+    "formatting": ("polyalign/metrics/utility.py", "\n\n\ndef ", "\n\n\n\n\ndef "),
+    "comment in a rule file": ("rules/metrics.smk", "# ", "# Indeed: "),
+    "comment in an environment": ("envs/eval.yaml", "# ", "# Indeed: "),
+}
+
+
+@pytest.mark.parametrize("case", NON_TRIGGERS)
+def test_what_changes_nothing_reruns_nothing(demo, case):
+    file, old, new = NON_TRIGGERS[case]
+    undo = edit(demo.root / file, old, new)
     try:
         assert planned_jobs(demo.outcome("-n")) == {}
     finally:
         undo()
+
+
+def test_a_touched_file_and_a_fresh_clone_rerun_nothing(demo, root, tmp_path):
+    now = time.time()
+    for path in demo.root.rglob("*"):
+        inside = path.relative_to(demo.root).parts
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and inside[0] in ("polyalign", "rules", "workflow_scripts", "envs")
+        ):
+            os.utime(path, (now, now))
+    records = demo.runs / "results/splits/en/val.parquet"
+    stat = records.stat()
+    os.utime(records, (now, now))
+    try:
+        assert planned_jobs(demo.outcome("-n")) == {}
+    finally:
+        os.utime(records, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    clone = Demo(copy_checkout(root, tmp_path / "clone"), demo.runs)
+    assert planned_jobs(clone.outcome("-n")) == {}
 
 
 def test_training_killed_goes_on_from_its_last_state(demo):

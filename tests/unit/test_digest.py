@@ -116,3 +116,17 @@ def test_this_package_is_followed_into_its_foundation():
     files = digest.code_files(digest.PACKAGE / "job.py")
     assert {"job.py", "polyalign", "polyalign.manifest", "polyalign.files", "polyalign.errors"} <= set(files)
     assert "polyalign.records" not in files
+
+
+def test_an_environment_digest_moves_with_its_pins_not_with_comments(tmp_path):
+    file = tmp_path / "train.yaml"
+
+    def digest_of_text(text: str) -> str:
+        file.write_text(text)
+        digest.environment_digest.cache_clear()
+        return digest.environment_digest(str(file))
+
+    first = digest_of_text("dependencies: [python=3.11, {pip: [torch==2.13.0]}]\n")
+    assert first.startswith("train environment ")
+    assert digest_of_text("# why\ndependencies:\n- python=3.11\n- pip: [torch==2.13.0]\n") == first
+    assert digest_of_text("dependencies: [python=3.11, {pip: [torch==2.14.0]}]\n") != first

@@ -92,6 +92,11 @@ PARAMS = (
             PARAMS + "before: '0123456789abcdef',42 now: 'fedcba9876543210',43 ",
             "code changed and parameter changed: 42 -> 43",
         ),
+        (
+            PARAMS
+            + "before: 'train environment 0123456789abcdef' now: 'train environment fedcba9876543210' ",
+            "environment changed",
+        ),
         (PARAMS + "before: <nothing exclusive> now: 7 ", "parameters changed"),
         (PARAMS + "before: <function f> now: 7 ", "parameters changed"),
     ],
