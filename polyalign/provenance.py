@@ -5,6 +5,7 @@ report through the manifests that list its inputs reaches the raw files; on the 
 with the file as it is now.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -127,7 +128,8 @@ def _settings(content: dict[str, Any]) -> str:
 
 def print_trace(steps: list[Step], *, verified: bool, console: Console | None = None) -> None:
     """The chain as a tree; a step that several others need is shown whole the first time only."""
-    console = console or Console(soft_wrap=True)
+    # A pipe has no width of its own, and a tree is cut to the width it is given.
+    console = console or Console(width=None if sys.stdout.isatty() else 250)
     by_manifest = {step.manifest: step for step in steps}
     shown: set[str] = set()
 
