@@ -30,8 +30,9 @@ def test_every_rule_with_a_script_states(root, pattern, what):
     for file, rule, text in blocks(root):
         if "script:" not in text:
             continue
-        stage = re.search(r'envs/([\w-]+)\.yaml"', text)
-        wanted = pattern.format(rule=rule, stage=stage.group(1) if stage else "?")
+        stage = re.search(r'envs/([\w-]+)\.yaml"|(INFERENCE_CONDA)', text)
+        name = "infer" if stage and stage.group(2) else stage and stage.group(1)
+        wanted = pattern.format(rule=rule, stage=name)
         if not re.search(wanted, text):
             lacking.append(f"{file}: {rule}")
     assert not lacking, f"no {what}: {lacking}"
