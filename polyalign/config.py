@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from polyalign.base_models import Model, RecipeOverrides, SeededModel, Seeds, with_seeds
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.inference.decoding import Decoding, paper_decoding
@@ -115,60 +116,6 @@ class References(Settings):
     support: Literal["q10_q90", "q25_q75"] = Field("q10_q90", description="support of the critic target")
 
 
-class TinyModel(Settings):
-    """Sizes of a base model that the workflow builds itself, from random weights and the training text."""
-
-    hidden_size: Positive = Field(128, description="a multiple of 32 times heads")
-    intermediate_size: Positive = Field(384, description="width of the feed-forward layers")
-    layers: Positive = Field(4, description="transformer blocks")
-    heads: Positive = Field(4, description="attention heads; head size is hidden_size / heads")
-    kv_heads: Positive = Field(2, description="key-value heads")
-    vocab_size: Positive = Field(4096, description="byte-level BPE vocabulary, special tokens included")
-    pretrain_steps: Positive = Field(300, description="steps of plain language modelling")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of pretraining")
-    batch_size: Positive = Field(16, description="packed sequences a step")
-    sequence_length: Positive = Field(256, description="tokens a packed sequence")
-
-
-class RecipeOverrides(Settings):
-    """Values that replace those of a recipe, key by key."""
-
-    sft: dict[str, Any] = Field({}, description="overrides of sft")
-    bucketsft: dict[str, Any] = Field({}, description="overrides of bucketsft")
-    dpo: dict[str, Any] = Field({}, description="overrides of dpo")
-    hdpo: dict[str, Any] = Field({}, description="overrides of hdpo")
-    critic: dict[str, Any] = Field({}, description="overrides of the critic")
-
-
-class ModelOverrides(RecipeOverrides):
-    """Changes to recipes that hold for one model, over those of `recipe_overrides`."""
-
-    training: dict[str, Any] = Field(
-        {}, description="overrides of sft, bucketsft, dpo and hdpo alike, e.g. attention, precision or lora"
-    )
-
-
-class Model(Settings):
-    """A base model: from the hub, or built here."""
-
-    hub: str | None = Field(None, description="hub repository")
-    revision: str = Field("main", description="branch, tag or commit of the repository")
-    build: TinyModel | None = Field(None, description="build the model here instead of downloading it")
-    chat_template: str | None = Field(
-        None, description="name of a file in config/chat_templates; null for a model that only embeds texts"
-    )
-    max_length: Positive = Field(3072, description="training cut-off in tokens")
-    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="precision of weights")
-    scorer: str | None = Field(None, description="model whose base scores the LM features; default: itself")
-    recipe_overrides: ModelOverrides = Field(ModelOverrides(), description="changes to this model's recipes")
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Model":
-        if (self.hub is None) == (self.build is None):
-            raise ValueError("give exactly one of `hub` and `build`")
-        return self
-
-
 class PairRows(Settings):
     """How many rows of a split get a model answer; null means all."""
 
@@ -250,6 +197,11 @@ class Config(Settings):
     """The whole configuration."""
 
     seed: int = Field(42, description="seed of training, sampling and metrics, unless stated apart")
+    seeds: Seeds = Field(
+        [42],
+        description="seeds that each cell is trained and sampled with: the first is `seed`; a further one, 43 say, "
+        "makes cells named {lang}_{method}_{model}-s43",
+    )
     gpus: int = Field(1, ge=0, description="GPUs of a training, scoring or inference job; 0 runs on CPU")
     grid: Grid = Field(Grid(), description="cells of the tables")
     corpora: dict[Language, list[str]] = Field(description="corpora of each language, in order")
@@ -359,6 +311,37 @@ class Config(Settings):
                 f"{cell} another source"
             )
 
+    def grid_cells(self, languages: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
+        """(language, method, model) of every cell of the grid in table order; further seeds follow their model."""
+        cells = []
+        for language in languages or self.grid.languages:
+            for model in self.grid.models:
+                further = [name for name in self.models if self.original_of(name) == model != name]
+                names = [model, *further]
+                cells += [
+                    (language, method, name)
+                    for name in names
+                    for method in self.grid.methods
+                    if name == model or self.is_seeded(language, method, model)
+                ]
+        return list(dict.fromkeys(cells))
+
+    def is_seeded(self, language: str, method: str, model: str) -> bool:
+        """Whether another seed can change a cell: not with released predictions, nor where nothing is drawn."""
+        source = self.source_of(language, method, model)
+        trained = method in TRAINED_METHODS and source == "train"
+        return source != "predictions" and (trained or not self.decoding_of(method).greedy)
+
+    def original_of(self, model: str) -> str:
+        """The model whose further seed `model` is, else itself."""
+        found = self.models[model]
+        return found.seed_of if isinstance(found, SeededModel) else model
+
+    def further_seed(self, model: str) -> int | None:
+        """The seed of a model that stands for a further seed; None for all others."""
+        found = self.models[model]
+        return found.seed if isinstance(found, SeededModel) else None
+
     def source_of(self, language: str, method: str, model: str) -> str:
         """Where a cell comes from: train, checkpoint or predictions."""
         cell = self.cells.get(f"{language}_{method}_{model}")
@@ -381,9 +364,11 @@ class Config(Settings):
             return place
         return Place(path=f"{self.released_mirror}/{place.hub}", file=place.file)
 
-    def decoding_of(self, method: str) -> Decoding:
-        """Decoding of a method: the one of the table, or the published one."""
-        return paper_decoding(method) if self.published_decoding else self.decoding
+    def decoding_of(self, method: str, model: str | None = None) -> Decoding:
+        """Decoding of a method: the one of the table, or the published one; sampled with the seed of the model."""
+        decoding = paper_decoding(method) if self.published_decoding else self.decoding
+        seed = None if model is None else self.further_seed(model)
+        return decoding if seed is None else decoding.model_copy(update={"seed": seed})
 
     def overrides_of(self, method: str, model: str) -> dict[str, Any]:
         """Changes to the recipe of a method (or the critic) for a model: the general ones, then the model's."""
@@ -394,7 +379,9 @@ class Config(Settings):
         merged: dict[str, Any] = {}
         for layer in layers:
             merge(merged, layer)
-        return merged
+        seed = self.further_seed(model)
+        # The critic's recipe is the only one with a seed of its own.
+        return merged if seed is None or method != "critic" else {**merged, "seed": seed}
 
     def engine_of(self, model: str) -> dict[str, Any]:
         """Settings of the inference engine for a model, as plain values."""
@@ -432,7 +419,7 @@ def load_config(values: Mapping[str, Any], file: StrPath = "config") -> Config:
     Raises:
         BadInputs: one line a problem: the key, what is wrong and the nearest known name.
     """
-    values = dict(values)
+    values = with_seeds(values, file)
     sources = dict(values.get("sources") or {})
     if sources.get("mirror"):
         values["sources"] = {**sources, "kind": "mirror"}

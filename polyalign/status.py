@@ -166,12 +166,7 @@ def grid_status(
     estimates = Estimates(home, config.hours)
     hours = {job.outputs[0]: estimates.hours(job) if job.gpus else 0.0 for job in jobs}
     begun, running = begun_outputs(home), is_running(home)
-    cells = [
-        _cell_of((language, method, model), jobs, hours, begun, running, home)
-        for language in config.grid.languages
-        for model in config.grid.models
-        for method in config.grid.methods
-    ]
+    cells = [_cell_of(key, jobs, hours, begun, running, home) for key in config.grid_cells()]
     total = sum(hours[job.outputs[0]] * job.gpus for job in jobs)
     return Status(cells, len(jobs), round(total, 3), estimates.used)
 
@@ -199,7 +194,9 @@ def print_status(status: Status, console: Console | None = None) -> None:
     for cell in status.cells:
         rows.setdefault((cell.language, cell.model), {})[cell.method] = cell
     for (language, model), cells in rows.items():
-        table.add_row(f"{language} {model}", *(_mark(cells[method]) for method in methods))
+        table.add_row(
+            f"{language} {model}", *(_mark(cells[method]) if method in cells else "" for method in methods)
+        )
     console.print(table)
     causes: dict[str, list[str]] = {}
     for cell in status.cells:

@@ -43,7 +43,7 @@ def build_tiny_model(
     Args:
         records_files: train-split records of one language, Parquet or JSONL.
         out_dir: replaced as a whole when the model is done.
-        settings: sizes and pretraining, the keys of `polyalign.config.TinyModel`.
+        settings: sizes and pretraining, the keys of `polyalign.base_models.TinyModel`.
         chat_template: Jinja text saved with the tokenizer.
         seed: of the weights, the order of the texts and the batches; equal seeds give equal files on one machine.
 

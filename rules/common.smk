@@ -60,7 +60,7 @@ wildcard_constraints:
     lang="|".join(CFG.corpora),
     method="|".join(METHODS),
     model=one_of(CFG.models),
-    scorer=one_of(CFG.models),
+    scorer=one_of(name for name in CFG.models if CFG.original_of(name) == name),
     dataset="|".join(dataset for datasets in CFG.corpora.values() for dataset in datasets),
     split="train|val|test",
     scatteritem=r"\d+-of-\d+",
@@ -125,34 +125,9 @@ def critic_weights(wildcards):
     return recipe_of("critic")(wildcards)["weights"]
 
 
-def grid_metrics(languages=None):
-    """Metrics reports of the grid, in table order."""
-    return expand(
-        "results/metrics/{lang}_{method}_{model}.json",
-        lang=languages or CFG.grid.languages,
-        model=CFG.grid.models,
-        method=CFG.grid.methods,
-    )
-
-
-def compared_reports(wildcards):
-    """{label: reports of the grid's cells} of the other runs that the ablation table takes in."""
-    found = {}
-    for label, folder in CFG.tables.compare.items():
-        there = os.path.relpath(ROOT / folder)
-        cells = [Path(there, report) for report in grid_metrics([wildcards.lang])]
-        found[label] = [str(report) for report in cells if report.is_file()]
-    return found
-
-
-def compared_files(wildcards):
-    """The reports of `compared_reports` and their replicates, as one list."""
-    reports = [report for found in compared_reports(wildcards).values() for report in found]
-    return reports + [report.replace(".json", "_bootstrap.parquet") for report in reports]
-
-
 def base_model_of(lang, model):
-    """Manifest of a base model: downloaded, or built here from the language's training text."""
+    """Manifest of a base model, the same for every seed: downloaded, or built here from the language's training text."""
+    model = CFG.original_of(model)
     if CFG.models[model].build is None:
         return f"resources/models/{model}/manifest.json"
     return f"results/base_models/{lang}_{model}/manifest.json"
@@ -191,7 +166,7 @@ def rows_to_answer(wildcards):
 
 def decoding_of(wildcards):
     """Decoding of the cell's method, as plain values."""
-    return CFG.decoding_of(wildcards.method).model_dump()
+    return CFG.decoding_of(wildcards.method, wildcards.model).model_dump()
 
 
 def engine_of(wildcards):

@@ -33,7 +33,8 @@ rule evaluate_predictions:
         runtime=growing(120),
     params:
         settings=CFG.metrics.model_dump(),
-        seed=CFG.seed,
+        seed=seed_of,
+        seed_of=original_of,
         code=code_digest("evaluate_predictions"),
         environment=environment_digest("eval"),
     script:

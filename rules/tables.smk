@@ -3,16 +3,8 @@
 
 rule build_tables:
     input:
-        reports=expand(
-            "results/metrics/{{lang}}_{method}_{model}.json",
-            model=CFG.grid.models,
-            method=CFG.grid.methods,
-        ),
-        replicates=expand(
-            "results/metrics/{{lang}}_{method}_{model}_bootstrap.parquet",
-            model=CFG.grid.models,
-            method=CFG.grid.methods,
-        ),
+        reports=language_reports,
+        replicates=language_replicates,
         compared=compared_files,
     output:
         main=report(

@@ -34,7 +34,7 @@ rule train_sft:
     params:
         recipe=recipe_of("sft"),
         max_length=max_length_of,
-        seed=CFG.seed,
+        seed=seed_of,
         code=code_digest("train_sft"),
         environment=environment_digest("train"),
     script:
@@ -73,7 +73,7 @@ rule train_bucketsft:
     params:
         recipe=recipe_of("bucketsft"),
         max_length=max_length_of,
-        seed=CFG.seed,
+        seed=seed_of,
         code=code_digest("train_bucketsft"),
         environment=environment_digest("train"),
     script:
@@ -114,7 +114,7 @@ rule train_dpo:
     params:
         recipe=recipe_of("dpo"),
         max_length=max_length_of,
-        seed=CFG.seed,
+        seed=seed_of,
         code=code_digest("train_dpo"),
         environment=environment_digest("train"),
     script:
@@ -156,7 +156,7 @@ rule train_hdpo:
     params:
         recipe=recipe_of("hdpo"),
         max_length=max_length_of,
-        seed=CFG.seed,
+        seed=seed_of,
         code=code_digest("train_hdpo"),
         environment=environment_digest("train"),
     script:

@@ -17,7 +17,12 @@ def main(job):
         job.input.human_features[0],
         job.input.prediction_features[0],
         settings=job.params.settings,
-        cell={"language": cell.lang, "method": cell.method, "model": cell.model},
+        cell={
+            "language": cell.lang,
+            "method": cell.method,
+            "model": cell.model,
+            "seed_of": job.params.seed_of,
+        },
         generation=read_manifest(job.input.generation)["details"],
         mauve_model_dir=Path(mauve_model).parent if mauve_model else None,
         replicates_path=job.output.replicates,

@@ -62,7 +62,7 @@ def facts_of_report(file: str, report: Report) -> Facts:
         source="report",
         language=report.languages[0] if len(report.languages) == 1 else None,
         method=cell.method if cell else None,
-        model=cell.model if cell else None,
+        model=(cell.seed_of or cell.model) if cell else None,
         rows=coverage.answered,
         rows_expected=coverage.rows_expected if coverage.common_with else coverage.records,
         rows_digest=coverage.source_index_digest,
@@ -91,10 +91,17 @@ def facts_of_report(file: str, report: Report) -> Facts:
         failed=coverage.error_rows,
         frontier_points=len(metrics.nuf.overall.frontier_points) or None,
         mauve_texts=metrics.mauve.n_texts,
-        decoding=str(report.decoding) if report.decoding is not None else None,
+        decoding=_decoding_but_seed(report),
         replicates=report.intervals.replicates,
         missing={name: reason for name, reason in reasons.items() if reason},
     )
+
+
+def _decoding_but_seed(report: Report) -> str | None:
+    """How answers were drawn; with another seed is the same way."""
+    if report.decoding is None:
+        return None
+    return str({key: value for key, value in report.decoding.items() if key != "seed"})
 
 
 def facts_of_published_file(file: str, report: Mapping[str, Any]) -> Facts:

@@ -34,7 +34,7 @@ def evaluate(
     prediction_features_path: StrPath | None = None,
     *,
     settings: MetricSettings | Mapping[str, Any] | None = None,
-    cell: Mapping[str, str] | None = None,
+    cell: Mapping[str, str | None] | None = None,
     generation: Mapping[str, Any] | None = None,
     mauve_model_dir: StrPath | None = None,
     replicates_path: StrPath | None = None,
@@ -48,7 +48,8 @@ def evaluate(
         records_path: records of the split, Parquet or JSONL; the row number is the source_index.
         predictions_path: JSONL rows with source_index and prediction; finish_reason and id are used where given.
         references_path, human_features_path, prediction_features_path: all three; no features means no BNG and HCR.
-        cell: language, method and model, when the predictions are a cell of the grid.
+        cell: language, method, model and seed_of (the model whose further seed it is), when the predictions are a cell
+            of the grid.
         generation: what the manifest of the predictions states: source, prompt_mode, decoding, engine.
         mauve_model_dir: folder of the causal language model that embeds texts for MAUVE; None for no MAUVE.
         replicates_path: where the bootstrap replicates go (Parquet, a column a metric), which paired tests need.
@@ -172,6 +173,7 @@ def summarize_report(report: Report) -> dict[str, Any]:
     """What the manifest of an evaluation says of cell, coverage, scorer, feature set, prompt mode and draws."""
     return {
         "cell": report.cell.name if report.cell else None,
+        "seed": report.seed,
         "source": report.source.kind if report.source else None,
         "prompt_mode": report.prompt_mode,
         "oracle": report.oracle,

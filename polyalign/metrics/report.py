@@ -31,6 +31,9 @@ class Cell(Part):
     language: str
     method: str
     model: str
+    seed_of: str | None = Field(
+        None, description="the model that this one is, trained and sampled with another seed"
+    )
 
     @property
     def name(self) -> str:

@@ -97,7 +97,7 @@ def _draw_buckets(axes: "Axes", group: Sequence[Entry]) -> None:
         points = [
             {
                 "bucket_id": row["bucket_id"],
-                "utility": entry.estimates[group_key(key, row["bucket_id"])],
+                "utility": entry.own_estimates[group_key(key, row["bucket_id"])],
                 "naturalness": row["naturalness_score"],
             }
             for row in rows

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _PANELS = ("qa_f1", "char_f1", "bng", "bng_robust", "hcr_calibrated")
 _KEY = "Dots and bars: estimates and intervals.   Black ring: best by more than noise.   Dashed: the human answers."
+_SEEDS_KEY = "   Faint: single seeds, whose mean the dot is; bars of the first."
 _ROW_HEIGHT, _GAP = 0.3, 0.9
 _WIDE = 4.0
 """A panel turns to a log axis when its largest value is this many times the median."""
@@ -67,13 +68,17 @@ def _draw_panel(axes: "Axes", table: Table, rows: Sequence[Row], column: Column)
             if value.bold
             else {"markeredgecolor": "white"}
         )
+        seeds = [run.values[column.key].estimate for run in row.runs]
+        for seed in (estimate for estimate in seeds if estimate is not None):
+            axes.plot([seed], [place], "o", ms=4.5, color=colour(row.method), alpha=0.45, zorder=2.5, mew=0)
         axes.plot([value.estimate], [place], "o", ms=7, color=colour(row.method), zorder=3, **ring)
     for model in table.models:
         there = [place for place, row in zip(places, rows, strict=True) if row.model == model]
         if humans.get(model) is not None and there:
             ends = [min(there) - 0.5, max(there) + 0.5]
             axes.plot([humans[model]] * 2, ends, ls=(0, (2, 2)), color="#444444", lw=1.1)
-    shown = [value for row in rows if (value := row.values[column.key].estimate) is not None]
+    lines = [line for row in rows for line in (row, *row.runs)]
+    shown = [value for line in lines if (value := line.values[column.key].estimate) is not None]
     _set_scale(axes, column, shown)
     arrow = {1: "larger is better →", -1: "← smaller is better", 0: ""}[column.direction]
     axes.set_title(column.header, fontsize=11, loc="left", fontweight="bold")
@@ -110,6 +115,6 @@ def draw_methods(table: Table, title: str, png: StrPath, pdf: StrPath) -> bool:
                 annotation_clip=False,
                 ha="right",
             )
-        finish(figure, title, _KEY)
+        finish(figure, title, _KEY + (_SEEDS_KEY if any(row.runs for row in rows) else ""))
         save(figure, png, pdf)
     return True

@@ -7,9 +7,9 @@ names other runs, their cells stand beside this run's.
 from collections.abc import Mapping, Sequence
 
 from polyalign.metrics.bootstrap import holm
-from polyalign.tables.comparisons import by_model, difference, verdict
+from polyalign.tables.comparisons import by_model, difference, seeds_agree, verdict
 from polyalign.tables.entries import Entry, check_comparable
-from polyalign.tables.main import CHARACTER_KEYS, method_rows, shown_columns
+from polyalign.tables.main import CHARACTER_KEYS, method_rows, shown_columns, value_of
 from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
 from polyalign.tables.notes import page_notes
 
@@ -73,9 +73,7 @@ def _definitions(entries: Sequence[Entry], language: str) -> Table | None:
         ranks = {column.key: _ranks(group, column) for pair in pairs for column in pair}
         for entry in group:
             values = {
-                key: Value(
-                    entry.estimates.get(key), *entry.interval(key), text=_rank_text(found, entry.method)
-                )
+                key: value_of(entry, key, text=_rank_text(found, entry.method))
                 for key, found in ranks.items()
             }
             rows.append(Row(entry.model, entry.method, entry.label, values))
@@ -162,7 +160,7 @@ def _recipes(entries: Sequence[Entry], language: str, label: str, others: Sequen
     found = [other for other in others if other.report.cell.name in mine]
     for other in found:
         # Each cell against its own counterpart: same rows, features, parameters and scorer.
-        check_comparable([mine[other.report.cell.name], other], same_cell=True)
+        check_comparable([mine[other.report.cell.name], *other.runs], same_cell=True)
     columns, _ = shown_columns([*(mine[other.report.cell.name] for other in found), *found], language)
     tests = {
         (other.report.cell.name, column.key): tested
@@ -179,12 +177,12 @@ def _recipes(entries: Sequence[Entry], language: str, label: str, others: Sequen
         for column in columns:
             text, key = "", (name, column.key)
             if key in tests:
-                word, _ = verdict(tests[key], column, corrected[key] < level)
+                word, _ = verdict(
+                    tests[key], column, corrected[key] < level and seeds_agree(here, other, column.key)
+                )
                 text = f"{tests[key].estimate:+.{column.digits}f} here, {word}"
-            values[column.key] = Value(
-                other.estimates.get(column.key), *other.interval(column.key), text=text
-            )
-        rows.append(Row(here.model, here.method, here.label, method_rows([here], columns)[0].values))
+            values[column.key] = value_of(other, column.key, text=text)
+        rows += method_rows([here], columns)
         rows.append(Row(here.model, other.method, f"{here.label}, {label}", values))
     return Table(
         f"run_{label}",

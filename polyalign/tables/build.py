@@ -17,7 +17,7 @@ from polyalign.plots.heat_map import draw_heat_map
 from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
 from polyalign.tables.ablation import ablation_page
-from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
+from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, gather_seeds, read_entry
 from polyalign.tables.groups import bucket_page, dataset_page
 from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
@@ -58,11 +58,13 @@ def build_tables(
     Raises:
         BadInput: reports that cannot be compared, naming the file and the fix; nothing is written then.
     """
-    entries = in_order([read_entry(path) for path in metric_files], models)
-    language = _language_of(entries)
-    check_comparable(entries)
+    reports = in_order([read_entry(path) for path in metric_files], models)
+    language = _language_of(reports)
+    check_comparable(reports)
+    entries = gather_seeds(reports)
     compared = {
-        label: in_order([read_entry(path) for path in files]) for label, files in (others or {}).items()
+        label: gather_seeds(in_order([read_entry(path) for path in files]))
+        for label, files in (others or {}).items()
     }
     pages = [
         main_page(entries, language),
@@ -82,7 +84,7 @@ def build_tables(
     main = by_name["main"].tables[0]
     return {
         "language": language,
-        "cells": [entry.report.cell.name for entry in entries],
+        "cells": [entry.report.cell.name for entry in reports],
         "models": main.models,
         "compared": {label: [entry.report.cell.name for entry in found] for label, found in compared.items()},
         "best": [

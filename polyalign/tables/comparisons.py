@@ -21,11 +21,21 @@ _Pair = tuple[str, str, str, str]
 def difference(a: Entry, b: Entry, key: str, confidence: float = 0.95) -> Difference | None:
     """Paired difference of two entries; None where either has no replicates or they were not drawn together."""
     digests = {entry.report.intervals.draws_digest for entry in (a, b)}
-    if len(digests) != 1 or None in digests or key not in a.replicates or key not in b.replicates:
+    if len(digests) != 1 or None in digests or key not in a.drawn or key not in b.drawn:
         return None
-    return paired_difference(
-        a.replicates[key], b.replicates[key], a.estimates[key], b.estimates[key], confidence
-    )
+    return paired_difference(a.drawn[key], b.drawn[key], a.estimates[key], b.estimates[key], confidence)
+
+
+def seeds_agree(a: Entry, b: Entry, key: str) -> bool:
+    """Whether every seed of one entry lies on the same side of every seed of the other.
+
+    The test draws rows again but no seeds, so a difference that some pair of seeds turns round is no more than noise.
+    """
+    if not a.further and not b.further:
+        return True
+    values = [[run.own_estimates.get(key) for run in entry.runs] for entry in (a, b)]
+    known = [[value for value in found if value is not None] for found in values]
+    return all(known) and (min(known[0]) > max(known[1]) or max(known[0]) < min(known[1]))
 
 
 def by_model(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -80,7 +90,8 @@ def _beats(
     key, sign = (entry.model, column.key, entry.method, other.method), column.direction
     if key not in tests:
         key, sign = (entry.model, column.key, other.method, entry.method), -column.direction
-    return key in tests and tests[key].estimate * sign > 0 and corrected[key] < level
+    supported = key in tests and tests[key].estimate * sign > 0 and corrected[key] < level
+    return supported and seeds_agree(entry, other, column.key)
 
 
 def differences_table(entries: Sequence[Entry], columns: Sequence[Column]) -> Table | None:
@@ -112,7 +123,7 @@ def differences_table(entries: Sequence[Entry], columns: Sequence[Column]) -> Ta
                 values[column.key] = Value()
                 continue
             p_holm = corrected[number, column.key]
-            word, tone = verdict(found, column, p_holm < level)
+            word, tone = verdict(found, column, p_holm < level and seeds_agree(entry, baseline, column.key))
             values[column.key] = Value(
                 found.estimate, found.low, found.high, tone == "good", found.p_value, p_holm, word, tone
             )

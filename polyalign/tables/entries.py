@@ -15,6 +15,7 @@ from polyalign.metrics.evaluation import BOUNDS, RECENTRED, ceilings_of, estimat
 from polyalign.metrics.groups import group_estimates, group_key, split_key
 from polyalign.metrics.report import Cell, Report, read_report
 from polyalign.prompts import MODE_OF_METHOD, ORACLE_METHODS
+from polyalign.tables.model import Spread
 
 METHOD_LABELS = {
     "base": "Base",
@@ -28,15 +29,26 @@ METHOD_LABELS = {
 
 @dataclass
 class Entry:
-    """A report with its file and replicates."""
+    """A row of a table: the report of a cell with its file and replicates, and those of its further seeds.
+
+    Estimates are means over the seeds, and so are the replicates that tests are made of, since all seeds are resampled
+    together. Intervals are those of the first seed.
+    """
 
     file: Path
     report: Report
     replicates: dict[str, np.ndarray] = field(default_factory=dict)
+    further: "list[Entry]" = field(default_factory=list)
 
     @property
     def model(self) -> str:
-        return self.report.cell.model
+        """The model, whatever its seed."""
+        return self.report.cell.seed_of or self.report.cell.model
+
+    @property
+    def runs(self) -> "list[Entry]":
+        """One entry a seed, this one first."""
+        return [self, *self.further]
 
     @property
     def method(self) -> str:
@@ -50,6 +62,14 @@ class Entry:
     @cached_property
     def estimates(self) -> dict[str, float | None]:
         """Every value that a table may show, by name; those of buckets and datasets by `group_key`."""
+        if not self.further:
+            return self.own_estimates
+        keys = dict.fromkeys(key for run in self.runs for key in run.own_estimates)
+        return {key: float(np.mean(known)) if (known := self._over_seeds(key)) else None for key in keys}
+
+    @cached_property
+    def own_estimates(self) -> dict[str, float | None]:
+        """The values of this report alone."""
         metrics = self.report.metrics.model_dump(by_alias=True)
         return {**estimates_of(metrics), **group_estimates(metrics)}
 
@@ -63,11 +83,32 @@ class Entry:
         known |= {group_key("mean_tokens", row.bucket_id): row.human for row in metrics.mean_tokens.by_bucket}
         return known
 
+    def _over_seeds(self, key: str) -> list[float]:
+        values = [run.own_estimates.get(key) for run in self.runs]
+        return [value for value in values if value is not None]
+
+    def spread(self, key: str) -> Spread | None:
+        """How a value differs between seeds; None where fewer than two have it."""
+        known = self._over_seeds(key)
+        if len(known) < 2:
+            return None
+        return Spread(len(known), float(np.std(known, ddof=1)), min(known), max(known))
+
+    @cached_property
+    def drawn(self) -> dict[str, np.ndarray]:
+        """Replicates of the estimates: means over the seeds, of values that each of them has."""
+        if not self.further:
+            return self.replicates
+        if len({run.report.intervals.draws_digest for run in self.runs}) > 1:
+            return {}
+        shared = [key for key in self.replicates if all(key in run.replicates for run in self.further)]
+        return {key: np.mean([run.replicates[key] for run in self.runs], axis=0) for key in shared}
+
     def interval(self, key: str) -> tuple[float, float] | tuple[None, None]:
-        """Interval of a value, (None, None) where it was not resampled."""
+        """Interval of a value of the first seed, (None, None) where it was not resampled."""
         found = self.report.intervals.metrics.get(key)
         metric, group = split_key(key)
-        estimate = self.estimates.get(key)
+        estimate = self.own_estimates.get(key)
         if group is not None and estimate is not None and key in self.replicates:
             found = interval(
                 self.replicates[key],
@@ -136,6 +177,49 @@ def read_entry(path: StrPath) -> Entry:
         names = [name for name in table.column_names if split_key(name)[1] not in few]
         replicates = {name: table.column(name).to_numpy() for name in names}
     return Entry(file, report, replicates)
+
+
+def gather_seeds(entries: Sequence[Entry]) -> list[Entry]:
+    """An entry a method of a model, with the seeds of its cell in order: the model's own, then by number.
+
+    Raises:
+        BadInput: a seed twice, or seeds whose answers were not made alike.
+    """
+    cells: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        cells.setdefault((entry.model, entry.method), []).append(entry)
+    return [_gathered(runs) if len(runs) > 1 else runs[0] for runs in cells.values()]
+
+
+def _gathered(runs: Sequence[Entry]) -> Entry:
+    runs = sorted(runs, key=lambda run: (run.report.cell.seed_of is not None, run.report.seed or 0))
+    files: dict[int | None, Path] = {}
+    for run in runs:
+        if run.report.seed in files:
+            raise BadInput(
+                f"the seed {run.report.seed} of {run.method} of {run.model} is that of {files[run.report.seed]} too",
+                file=run.file,
+                field="seed",
+                expected="another seed in each report of a cell",
+                fix="leave one of them out",
+            )
+        files[run.report.seed] = run.file
+    ways = [_made_by(run.report) for run in runs]
+    _refuse_different(
+        runs,
+        f"how the answers of {runs[0].method} of {runs[0].model} were made",
+        ways,
+        "make the cell alike with every seed, or leave this report out",
+    )
+    first = runs[0]
+    return Entry(first.file, first.report, first.replicates, list(runs[1:]))
+
+
+def _made_by(report: Report) -> str:
+    """Where answers come from and how they were decoded, whatever the seed."""
+    decoding = {key: value for key, value in (report.decoding or {}).items() if key != "seed"}
+    source = report.source.kind if report.source else "unknown"
+    return f"source {source}, prompt mode {report.prompt_mode}, decoding {decoding or 'unknown'}"
 
 
 def _refuse_oracle(entry: Entry) -> None:

@@ -27,6 +27,8 @@ _LATEX = str.maketrans(
         "↓": r"$\downarrow$",
     }
 )
+SEED_COLUMNS = ("seed", "seeds", "seeds_deviation", "seeds_low", "seeds_high")
+"""Further CSV columns of a page with several seeds; a line without `seed` is the mean over `seeds` of them."""
 CSV_COLUMNS = (
     "table",
     "language",
@@ -67,9 +69,18 @@ def main_text(value: Value, column: Column) -> str:
 
 
 def small_texts(value: Value, column: Column) -> list[str]:
-    """What a cell adds in small print: interval and word."""
+    """What a cell adds in small print: interval, spread over seeds and word."""
     word = value.text if value.estimate is not None else ""
-    return [text for text in (bracket(value, column), word) if text]
+    return [text for text in (bracket(value, column), seeds_text(value, column), word) if text]
+
+
+def seeds_text(value: Value, column: Column) -> str:
+    """`sd 0.012, 0.402–0.431, 3 seeds`, or nothing."""
+    spread = value.spread
+    if spread is None:
+        return ""
+    low, high = number(spread.low, column), number(spread.high, column)
+    return f"sd {spread.deviation:.{column.digits}f}, {low} to {high}, {spread.seeds} seeds"
 
 
 def header(column: Column) -> str:
@@ -177,18 +188,27 @@ def _latex_row(row: Row, columns: Sequence[Column]) -> list[str]:
 def to_csv(page: Page) -> str:
     """Long form, full precision: a line a cell of every table."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=CSV_COLUMNS, lineterminator="\n")
+    seeded = any(
+        row.runs or value.spread
+        for table in page.tables
+        for row in table.rows
+        for value in row.values.values()
+    )
+    names = (*CSV_COLUMNS, *(SEED_COLUMNS if seeded else ()))
+    writer = csv.DictWriter(buffer, fieldnames=names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for table in page.tables:
-        for row in table.rows:
+        for line in (line for row in table.rows for line in (row, *row.runs)):
             for column in table.columns:
-                writer.writerow(_csv_row(page, table, row, column))
+                writer.writerow(_csv_row(page, table, line, column))
     return buffer.getvalue()
 
 
 def _csv_row(page: Page, table: Table, row: Row, column: Column) -> dict[str, object]:
     value = row.values[column.key]
     numbers = {name: getattr(value, name) for name in ("estimate", "low", "high", "p_value", "p_holm")}
+    spread = value.spread
+    numbers |= {f"seeds_{name}": spread and getattr(spread, name) for name in ("deviation", "low", "high")}
     return {
         "table": table.key,
         "language": page.language,
@@ -200,4 +220,6 @@ def _csv_row(page: Page, table: Table, row: Row, column: Column) -> dict[str, ob
         **{name: "" if found is None else repr(float(found)) for name, found in numbers.items()},
         "best": int(value.bold),
         "text": value.text,
+        "seed": "" if row.seed is None else row.seed,
+        "seeds": spread.seeds if spread else "",
     }

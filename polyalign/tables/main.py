@@ -53,6 +53,27 @@ def main_page(entries: Sequence[Entry], language: str) -> Page:
     )
 
 
+def value_of(entry: Entry, key: str, *, bold: bool = False, text: str = "") -> Value:
+    """A value of an entry with its interval and its spread over seeds."""
+    return Value(
+        entry.estimates.get(key), *entry.interval(key), bold=bold, text=text, spread=entry.spread(key)
+    )
+
+
+def _runs(entry: Entry, columns: Sequence[Column]) -> tuple[Row, ...]:
+    """A row for each seed, where there are several."""
+    if not entry.further:
+        return ()
+    rows = []
+    for run in entry.runs:
+        values = {
+            column.key: Value(run.own_estimates.get(column.key), *run.interval(column.key))
+            for column in columns
+        }
+        rows.append(Row(entry.model, entry.method, entry.label, values, seed=run.report.seed))
+    return tuple(rows)
+
+
 def method_rows(entries: Sequence[Entry], columns: Sequence[Column], *, human: bool = False) -> list[Row]:
     """A row for each entry, best in bold; with `human`, a last row for each model says what humans reach."""
     best = best_cells(entries, columns)
@@ -60,14 +81,10 @@ def method_rows(entries: Sequence[Entry], columns: Sequence[Column], *, human: b
     for group in by_model(entries):
         for entry in group:
             values = {
-                column.key: Value(
-                    entry.estimates.get(column.key),
-                    *entry.interval(column.key),
-                    bold=(entry.model, entry.method, column.key) in best,
-                )
+                column.key: value_of(entry, column.key, bold=(entry.model, entry.method, column.key) in best)
                 for column in columns
             }
-            rows.append(Row(entry.model, entry.method, entry.label, values))
+            rows.append(Row(entry.model, entry.method, entry.label, values, runs=_runs(entry, columns)))
         if human:
             known = group[0].ceilings
             if any(known.get(column.key) is not None for column in columns):
@@ -86,10 +103,11 @@ def shown_columns(entries: Sequence[Entry], language: str) -> tuple[list[Column]
     parts = {
         tuple(
             sorted(
-                name for name, value in entry.report.metrics.aggregate.components.items() if value is not None
+                name for name, value in run.report.metrics.aggregate.components.items() if value is not None
             )
         )
         for entry in entries
+        for run in entry.runs
     }
     if len(parts) > 1:
         columns = [column for column in columns if column.key != "aggregate"]

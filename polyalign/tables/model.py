@@ -10,6 +10,7 @@ from typing import Literal
 
 ALL_LANGUAGES = "all"
 """Language of a page that is about every one of them."""
+
 Tone = Literal["", "good", "bad", "soft"]
 """How a cell is to be read: in favour, against, or not to be relied on."""
 
@@ -40,12 +41,23 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A value over several seeds: how many have it, standard deviation (n - 1), smallest and largest."""
+
+    seeds: int
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Value:
     """One cell.
 
     Attributes:
         estimate: the number; None for none.
-        low, high: its interval, where there is one.
+        low, high: its interval, where there is one; of the first seed.
+        spread: over the seeds that the number is the mean of, where there are several.
         bold: best of its model by more than noise.
         p_value, p_holm: of a difference, as it is and corrected for all tests of the table.
         text: a word that goes with the number, or stands for it.
@@ -60,17 +72,25 @@ class Value:
     p_holm: float | None = None
     text: str = ""
     tone: Tone = ""
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method of a model, the human answers, or a difference from `baseline`; values by column key."""
+    """A method of a model, the human answers, or a difference from `baseline`; values by column key.
+
+    Attributes:
+        runs: where values are means over several seeds, a row for each of these, which CSV and figures show.
+        seed: that of a row of `runs`.
+    """
 
     model: str
     method: str
     label: str
     values: dict[str, Value]
     baseline: str = ""
+    runs: "tuple[Row, ...]" = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

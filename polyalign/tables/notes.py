@@ -11,6 +11,7 @@ def page_notes(entries: Sequence[Entry]) -> list[str]:
         _rows(entries),
         *_sources(entries),
         *_features(entries),
+        *_seeds(entries),
         *_intervals(entries),
         *_decoding(entries),
     ]
@@ -55,6 +56,29 @@ def _features(entries: Sequence[Entry]) -> list[str]:
     return [f"Features: {features.feature_set} ({features.n_features}), {named}."]
 
 
+def _seeds(entries: Sequence[Entry]) -> list[str]:
+    """What numbers over several seeds are, apart from the intervals of one of them."""
+    several = [entry for entry in entries if entry.further]
+    if not several:
+        return []
+    rows: dict[str, list[str]] = {}
+    for entry in several:
+        seeds = ", ".join(str(run.report.seed) for run in entry.runs)
+        rows.setdefault(seeds, []).append(f"{entry.model} {entry.label}")
+    listed = "; ".join(f"seeds {seeds}: {', '.join(names)}" for seeds, names in rows.items())
+    return [
+        (
+            f"Several seeds, each trained and sampled anew ({listed}): the number is the mean over them, followed by "
+            "their standard deviation (sd), smallest and largest value."
+        ),
+        (
+            "Brackets in these rows are the interval of the first seed alone: they tell what another draw of test rows "
+            "would change, the sd what another seed would. Tests are of the means over seeds, on rows drawn for all of "
+            "them together, and count only where every seed of one method lies on one side of every seed of the other."
+        ),
+    ]
+
+
 def _intervals(entries: Sequence[Entry]) -> list[str]:
     intervals = entries[0].report.intervals
     if not intervals.replicates:
@@ -65,7 +89,7 @@ def _intervals(entries: Sequence[Entry]) -> list[str]:
         f"Brackets: {drawn}; a value without brackets was not resampled.",
         f"Bold: better than every other method of the model, {tested}.",
     ]
-    if not all(entry.replicates for entry in entries):
+    if not all(entry.drawn for entry in entries):
         notes.append("Some reports come without replicates, so their rows were not tested.")
     return notes
 
@@ -75,10 +99,11 @@ def _decoding(entries: Sequence[Entry]) -> list[str]:
     decodings = {str(entry.report.decoding) for entry in entries if entry.report.decoding is not None}
     if len(decodings) > 1:
         notes.append("Rows were decoded differently: differences between them are not the method's alone.")
-    cut = [entry.report.coverage.length_share for entry in entries if entry.report.coverage.length_share]
+    reports = [run.report for entry in entries for run in entry.runs]
+    cut = [report.coverage.length_share for report in reports if report.coverage.length_share]
     if cut and max(cut) > 0.01:
         notes.append(f"Up to {max(cut):.0%} of the answers of a row end at the length limit.")
-    empty = max(entry.report.coverage.empty_predictions / entry.report.coverage.answered for entry in entries)
+    empty = max(report.coverage.empty_predictions / report.coverage.answered for report in reports)
     if empty > 0.01:
         notes.append(f"Up to {empty:.0%} of the answers of a row are empty.")
     return notes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from polyalign.prompts import ORACLE_METHODS
 from polyalign.published import CITATION, FLAGS, PublishedReport, published_metrics, published_reports
 from polyalign.tables.entries import METHOD_LABELS, Entry
+from polyalign.tables.main import value_of
 from polyalign.tables.model import Column, Page, Row, Table, Tone, Value, language_name
 from polyalign.tables.notes import page_notes
 
@@ -84,6 +85,8 @@ def judge(entry: Entry, report: PublishedReport, key: str) -> Verdict:
         return Verdict(NOT_COMPARABLE, "; ".join(reasons))
     low, high = entry.interval(key)
     inside = low is not None and low <= theirs <= high
+    spread = entry.spread(key)
+    inside = inside or (spread is not None and spread.low <= theirs <= spread.high)
     near = abs(ours - theirs) <= TOLERANCE * abs(ours)
     return Verdict(REPRODUCED if inside or near else DIFFERS)
 
@@ -129,7 +132,7 @@ def _of_metric(known: Sequence[tuple[Entry, PublishedReport]], metric: Column) -
         if verdict.why:
             mark = f" ({reasons.setdefault(verdict.why, len(reasons) + 1)})"
         values = {
-            "ours": Value(ours, *entry.interval(key)),
+            "ours": value_of(entry, key),
             "published": Value(theirs, tone=_TONES[verdict.word] if verdict.word == NOT_COMPARABLE else ""),
             "difference": Value(ours - theirs if both else None),
             "verdict": Value(text=verdict.word + mark, tone=_TONES[verdict.word]),

@@ -139,7 +139,7 @@ class World:
 
     def report(self, method: str, copied: float, *, model: str = "tiny", **options) -> Path:
         """File of a cell's report, with its replicates beside it."""
-        cell = {"language": "en", "method": method, "model": model}
+        cell = {"language": "en", "method": method, "model": model, "seed_of": options.pop("seed_of", None)}
         name = f"en_{method}_{model}"
         out = self.folder / f"{name}.json"
         rows = options.pop("rows", None) or predict(self.records, copied)

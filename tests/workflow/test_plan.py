@@ -91,6 +91,28 @@ def test_features_are_made_in_shards_and_joined(snakemake, tmp_path):
     assert "gather_features" not in whole
 
 
+def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path):
+    options = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml"]
+    plans = [
+        snakemake(*options, "--config", f"seeds={seeds}", "--", "tables") for seeds in ("[42]", "[42, 43]")
+    ]
+    assert [plan.returncode for plan in plans] == [0, 0], plans[1].stderr
+    one, two = (planned_rules(plan.stdout + plan.stderr) for plan in plans)
+    apart = {
+        *("train_sft", "train_bucketsft", "train_dpo", "train_hdpo", "build_pairs", "train_critic"),
+        *("score_pairs", "generate_predictions", "extract_prediction_text_features"),
+        *("score_prediction_features", "evaluate_predictions"),
+    }
+    assert apart < set(one)
+    assert {name: count for name, count in two.items() if count != one[name]} == {
+        **{name: 2 * one[name] for name in apart},
+        "total": two["total"],
+    }
+    # Shared: base models, human features, references and the rows of pairs.
+    assert {"build_tiny_model", "score_human_features", "build_references", "select_pair_rows"} <= set(one)
+    assert "results/metrics/en_hdpo_tiny-s43.json" in plans[1].stdout
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(

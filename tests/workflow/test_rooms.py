@@ -45,7 +45,7 @@ STAGES = (
     {"inference", "released", "released_predictions"},
     {"metrics"},
     {"audit", "overview", "plots", "tables"},
-    {"cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
+    {"base_models", "cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {
     name: position for position, names in enumerate(STAGES, start=1) for name in names
