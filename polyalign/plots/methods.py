@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PANELS = ("qa_f1", "char_f1", "bng", "bng_robust", "hcr_calibrated")
 _KEY = "Dots and bars: estimates and intervals.   Black ring: best by more than noise.   Dashed: the human answers."
-_SEEDS_KEY = "   Faint: single seeds, whose mean the dot is; bars of the first."
+_SEEDS_KEY = "   Faint dots below: single seeds, whose mean the dot is; bars of the first."
 _ROW_HEIGHT, _GAP = 0.3, 0.9
 _WIDE = 4.0
 """A panel turns to a log axis when its largest value is this many times the median."""
@@ -70,7 +70,8 @@ def _draw_panel(axes: "Axes", table: Table, rows: Sequence[Row], column: Column)
         )
         seeds = [run.values[column.key].estimate for run in row.runs]
         for seed in (estimate for estimate in seeds if estimate is not None):
-            axes.plot([seed], [place], "o", ms=4.5, color=colour(row.method), alpha=0.45, zorder=2.5, mew=0)
+            # Below the bar, which would hide them.
+            axes.plot([seed], [place + 0.3], "o", ms=4, color=colour(row.method), alpha=0.5, mew=0)
         axes.plot([value.estimate], [place], "o", ms=7, color=colour(row.method), zorder=3, **ring)
     for model in table.models:
         there = [place for place, row in zip(places, rows, strict=True) if row.model == model]

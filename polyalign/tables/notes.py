@@ -68,7 +68,7 @@ def _seeds(entries: Sequence[Entry]) -> list[str]:
     listed = "; ".join(f"seeds {seeds}: {', '.join(names)}" for seeds, names in rows.items())
     return [
         (
-            f"Several seeds, each trained and sampled anew ({listed}): the number is the mean over them, followed by "
+            f"Methods with several seeds ({listed}): the number is the mean over them, followed by "
             "their standard deviation (sd), smallest and largest value."
         ),
         (
