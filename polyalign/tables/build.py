@@ -17,13 +17,13 @@ from polyalign.plots.heat_map import draw_heat_map
 from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
 from polyalign.tables.ablation import ablation_page
-from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, gather_seeds, read_entry
+from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
 from polyalign.tables.groups import bucket_page, dataset_page
 from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Page, language_name
 from polyalign.tables.published import published_page
-from polyalign.tables.seeds import by_cell, seeds_page
+from polyalign.tables.seeds import gather_seeds
 
 PAGES = ("main", "datasets", "buckets", "published", "ablation")
 FIGURES = ("main", "frontier", "buckets", "contributions")
@@ -47,7 +47,8 @@ def build_tables(
     """Write the pages and figures of the reports of one language.
 
     Args:
-        metric_files: reports of cells; their replicates stand beside them as `{cell}_bootstrap.parquet`.
+        metric_files: reports of cells, several seeds of a cell too; their replicates stand beside them as
+            `{cell}_bootstrap.parquet`.
         out_dir: folder of the pages and figures.
         models: order of the models; others follow in the order of the files.
         others: reports of other runs by label, for the ablation page.
@@ -60,7 +61,7 @@ def build_tables(
     """
     reports = in_order([read_entry(path) for path in metric_files], models)
     language = _language_of(reports)
-    check_comparable(reports)
+    check_comparable(reports, same_cell=True)
     entries = gather_seeds(reports)
     compared = {
         label: gather_seeds(in_order([read_entry(path) for path in files]))
@@ -99,24 +100,13 @@ def build_tables(
 
 
 def build_all(metric_files: Sequence[StrPath], out_dir: StrPath) -> list[dict]:
-    """Write the pages of every language of the reports; returns the details of each, see `build_tables`.
-
-    Where a cell has reports of several seeds, the lowest seed stands for it and a page `seeds` tells their spread.
-    """
-    by_language: dict[str, list[Entry]] = {}
+    """Write the pages of every language of the reports; returns the details of each, see `build_tables`."""
+    by_language: dict[str, list[StrPath]] = {}
     for path in metric_files:
-        entry = read_entry(path)
-        by_language.setdefault(entry.report.cell.language, []).append(entry)
+        by_language.setdefault(read_entry(path).report.cell.language, []).append(path)
     if not by_language:
         raise BadInput("no reports", fix="give at least one metrics file")
-    pages = {language: seeds_page(in_order(entries), language) for language, entries in by_language.items()}
-    details = [
-        build_tables([runs[0].file for runs in by_cell(entries)], out_dir) for entries in by_language.values()
-    ]
-    for found, page in zip(details, pages.values(), strict=True):
-        if page is not None:
-            found["files"] += map(str, write_page(page, Path(out_dir), {}))
-    return details
+    return [build_tables(files, out_dir) for files in by_language.values()]
 
 
 def in_order(entries: Sequence[Entry], models: Sequence[str] = ()) -> list[Entry]:

@@ -179,49 +179,6 @@ def read_entry(path: StrPath) -> Entry:
     return Entry(file, report, replicates)
 
 
-def gather_seeds(entries: Sequence[Entry]) -> list[Entry]:
-    """An entry a method of a model, with the seeds of its cell in order: the model's own, then by number.
-
-    Raises:
-        BadInput: a seed twice, or seeds whose answers were not made alike.
-    """
-    cells: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        cells.setdefault((entry.model, entry.method), []).append(entry)
-    return [_gathered(runs) if len(runs) > 1 else runs[0] for runs in cells.values()]
-
-
-def _gathered(runs: Sequence[Entry]) -> Entry:
-    runs = sorted(runs, key=lambda run: (run.report.cell.seed_of is not None, run.report.seed or 0))
-    files: dict[int | None, Path] = {}
-    for run in runs:
-        if run.report.seed in files:
-            raise BadInput(
-                f"the seed {run.report.seed} of {run.method} of {run.model} is that of {files[run.report.seed]} too",
-                file=run.file,
-                field="seed",
-                expected="another seed in each report of a cell",
-                fix="leave one of them out",
-            )
-        files[run.report.seed] = run.file
-    ways = [_made_by(run.report) for run in runs]
-    _refuse_different(
-        runs,
-        f"how the answers of {runs[0].method} of {runs[0].model} were made",
-        ways,
-        "make the cell alike with every seed, or leave this report out",
-    )
-    first = runs[0]
-    return Entry(first.file, first.report, first.replicates, list(runs[1:]))
-
-
-def _made_by(report: Report) -> str:
-    """Where answers come from and how they were decoded, whatever the seed."""
-    decoding = {key: value for key, value in (report.decoding or {}).items() if key != "seed"}
-    source = report.source.kind if report.source else "unknown"
-    return f"source {source}, prompt mode {report.prompt_mode}, decoding {decoding or 'unknown'}"
-
-
 def _refuse_oracle(entry: Entry) -> None:
     """No row of a table may come from predictions that saw the reference answer."""
     expected = MODE_OF_METHOD.get(entry.method)
@@ -244,7 +201,7 @@ def _refuse_oracle(entry: Entry) -> None:
         )
 
 
-def _refuse_different(entries: Sequence[Entry], what: str, values: Sequence[object], fix: str) -> None:
+def refuse_different(entries: Sequence[Entry], what: str, values: Sequence[object], fix: str) -> None:
     """Raise unless all values are equal, naming the first file that differs from the commonest value."""
     texts = [str(value) for value in values]
     usual = max(texts, key=lambda text: (texts.count(text), -texts.index(text)))
@@ -298,14 +255,14 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
         seen[name] = entry.file
     again = "evaluate the cells again on the same rows with the same settings"
     reports = [entry.report for entry in entries]
-    _refuse_different(entries, "split", [r.split for r in reports], again)
+    refuse_different(entries, "split", [r.split for r in reports], again)
     counts = [f"{r.coverage.answered} of {r.coverage.rows_expected} rows answered" for r in reports]
     # The digest decides; the counts are what a reader can make sense of.
     sets = [
         f"{count} (digest {r.coverage.source_index_digest[:12]})"
         for count, r in zip(counts, reports, strict=True)
     ]
-    _refuse_different(
+    refuse_different(
         entries,
         "the set of source_index",
         sets,
@@ -313,12 +270,12 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
     )
     features = [(r.features.feature_set, r.features.n_features) if r.features else None for r in reports]
     sets = [f"{found[0]} with {found[1]} features" if found else "none" for found in features]
-    _refuse_different(entries, "feature set", sets, "compute the features of every cell with one set")
+    refuse_different(entries, "feature set", sets, "compute the features of every cell with one set")
     tools = [_text_tools(r) for r in reports]
-    _refuse_different(
+    refuse_different(
         entries, "tools of the features", tools, "compute the features of every cell with the same tools"
     )
-    _refuse_different(entries, "parameters", [r.parameters for r in reports], again)
+    refuse_different(entries, "parameters", [r.parameters for r in reports], again)
     for model in dict.fromkeys(entry.model for entry in entries):
         group = [entry for entry in entries if entry.model == model]
         for name in ("references", "human_features"):
@@ -326,13 +283,13 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
                 entry.report.inputs[name].sha256[:12] if name in entry.report.inputs else "none"
                 for entry in group
             ]
-            _refuse_different(
+            refuse_different(
                 group,
                 name.replace("_", " "),
                 digests,
                 "evaluate every cell of the model with the same references and human features",
             )
         scorers = [_scorer(entry.report) for entry in group]
-        _refuse_different(
+        refuse_different(
             group, "scorer", scorers, "score the features of every cell of the model with one scorer"
         )

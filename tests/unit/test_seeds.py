@@ -16,10 +16,11 @@ from polyalign.errors import PolyAlignError
 from polyalign.files import read_json
 from polyalign.tables.build import build_tables, in_order
 from polyalign.tables.comparisons import best_cells, difference, seeds_agree
-from polyalign.tables.entries import check_comparable, gather_seeds, read_entry
+from polyalign.tables.entries import check_comparable, read_entry
 from polyalign.tables.formats import to_csv, to_markdown
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Column
+from polyalign.tables.seeds import gather_seeds
 
 VALUES: dict[str, Any] = {
     "grid": {"languages": ["en"], "methods": ["base", "sft", "hdpo"], "models": ["tiny", "llama3b"]},
@@ -211,8 +212,8 @@ class TestTables:
     @pytest.mark.parametrize(
         "changes, said",
         [
-            ({"seed": 42}, "the seed 42 of sft of tiny is that of"),
-            ({"decoding": {"temperature": 0.1, "seed": 43}}, "how the answers of sft of tiny were made"),
+            ({"seed": 42}, "and seed 42 comes twice"),
+            ({"decoding": {"temperature": 0.1, "seed": 43}}, "how the answers of SFT of tiny were made"),
             ({"features__scorer": "qwen3b"}, "scorer differs"),
             ({"coverage__source_index_digest": "f" * 64}, "the set of source_index differs"),
         ],

@@ -7,7 +7,6 @@ from polyalign.errors import PolyAlignError
 from polyalign.files import read_json, write_json
 from polyalign.tables.build import build_all
 from polyalign.tables.entries import read_entry
-from polyalign.tables.seeds import seeds_page
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +28,14 @@ def runs(world) -> list:
     return files
 
 
-def test_the_spread_of_seeds_is_told(runs):
-    entries = [read_entry(path) for path in runs]
-    page = seeds_page(entries, "en")
-    (row,) = page.tables[0].rows
-    assert row.label == "SFT (seeds 1, 2, 3)"
-    scores = [entry.estimates["qa_f1"] for entry in entries[1:]]
-    value = row.values["qa_f1"]
-    assert value.estimate == pytest.approx(sum(scores) / 3)
-    assert (value.low, value.high) == (min(scores), max(scores))
-    assert value.text.startswith("± 0.0")
-    assert seeds_page(entries[:2], "en") is None
-
-
-def test_the_lowest_seed_stands_for_the_cell(runs, tmp_path):
+def test_runs_of_one_cell_are_one_row(runs, tmp_path):
     (details,) = build_all(runs, tmp_path)
-    assert details["cells"] == ["en_base_tiny", "en_sft_tiny"]
-    assert str(tmp_path / "seeds_en.md") in details["files"]
-    assert "SFT (seeds 1, 2, 3)" in (tmp_path / "seeds_en.md").read_text()
-    f1 = f"{read_entry(runs[2]).estimates['qa_f1']:.3f}"
-    assert f1 in (tmp_path / "main_en.md").read_text()
+    assert details["cells"] == ["en_base_tiny", *["en_sft_tiny"] * 3]
+    scores = [read_entry(path).estimates["qa_f1"] for path in runs[1:]]
+    text = (tmp_path / "main_en.md").read_text()
+    assert "seeds 1, 2, 3: tiny SFT" in text
+    assert f"{sum(scores) / 3:.3f}" in text
+    assert f"{min(scores):.3f} to {max(scores):.3f}, 3 seeds" in text
 
 
 def test_one_seed_twice_or_none_is_refused(runs, tmp_path):
