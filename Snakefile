@@ -61,3 +61,4 @@ rule views:
     input:
         expand("results/views/{lang}/manifest.json", lang=CFG.grid.languages),
         rules.report_deduplication.output.report,
+        near_reports(),

@@ -36,6 +36,14 @@ class Language(StrEnum):
     zh = "zh"
 
 
+class NearMode(StrEnum):
+    """What is done about near-duplicates."""
+
+    none = "none"
+    report = "report"
+    remove = "remove"
+
+
 class FeatureSet(StrEnum):
     """Feature sets; never compared with each other."""
 
@@ -84,13 +92,31 @@ def dedup(
     source: Annotated[Path, typer.Option("--in", help="Tree {dataset}/{split}.jsonl of formatted records.")],
     out: Folder,
     report: Annotated[Path, typer.Option(help="JSON report of what was removed, by cause.")],
+    near: Annotated[NearMode, typer.Option(help="Look for near-duplicates too.")] = NearMode.none,
+    near_threshold: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Least similarity of a near-duplicate.")
+    ] = 0.8,
+    near_report: Annotated[
+        Path | None,
+        typer.Option(help="Report of near-duplicates; by default beside the report, `_near` added."),
+    ] = None,
 ) -> None:
-    """Remove exact duplicates and group conflicts, evaluation splits first."""
-    from polyalign.dedup import dedup_tree
+    """Remove exact duplicates and group conflicts, evaluation splits first; near-duplicates where asked for."""
+    from polyalign.dedup_tree import dedup_tree
+    from polyalign.shingles import NearDuplicates
     from polyalign.throughput import usable_cores
 
-    counts = dedup_tree(source, out, report, usable_cores())["counts"]
+    counts = dedup_tree(
+        source,
+        out,
+        report,
+        near=NearDuplicates(mode=near.value, threshold=near_threshold),
+        near_report_path=near_report,
+        processes=usable_cores(),
+    )["counts"]
     _say(f"{counts['original_total']:,} records, {counts['removed_total']:,} removed -> {out}, {report}")
+    if near is not NearMode.none:
+        _say(f"near-duplicates -> {near_report or report.with_name(f'{report.stem}_near.json')}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from polyalign.metrics.settings import MetricSettings
 from polyalign.prompts import ORACLE_METHODS
 from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
+from polyalign.shingles import NearDuplicates
 
 METHODS = ("base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef")
 TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
@@ -76,6 +77,10 @@ class Data(Settings):
     published_quirks: bool = Field(False, description="reproduce known bugs of the published formatters")
     include_validation2: bool = Field(
         False, description="merge and export ELI5's auxiliary split as well, apart from val and test"
+    )
+    near_duplicates: NearDuplicates = Field(
+        NearDuplicates(),
+        description="records that differ in a few words, reported apart from exact duplicates",
     )
 
 

@@ -2,12 +2,11 @@
 
 Definitions: docs/method.md, Deduplication. Two passes: `find_duplicates` reads every file once and says which rows
 go and why (the search itself is in `duplicate_search.py`); `drop_duplicates` copies a corpus without them.
-`dedup_tree` does both for a folder of JSONL files.
+`dedup_tree.py` does both for a folder of JSONL files.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,10 @@ from polyalign.duplicate_search import (
     PRIORITY,
     Files,
     Found,
-    claim_order,
-    processes_for,
     search,
 )
-from polyalign.errors import BadInput
-from polyalign.files import StrPath, TableWriter, atomic_path, open_text, read_json, read_lines, write_json
-from polyalign.record_trees import record_files
+from polyalign.files import StrPath, TableWriter, atomic_path, open_text, read_lines
 from polyalign.records import RECORD_SCHEMA, read_record_batches
-from polyalign.throughput import over_processes
 
 POLICY = {
     "exact_example_dedup": True,
@@ -35,7 +29,6 @@ POLICY = {
     "evaluation_safe_priority": list(PRIORITY),
     "group_datasets": list(GROUP_FIELDS),
 }
-POLICY_IN_WORDS = "exact example dedup + group-aware split protection + evaluation-safe split priority"
 REMOVED_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -66,14 +59,14 @@ def find_duplicates(files: Files, processes: int = 1) -> tuple[pa.Table, dict[st
         BadInput: a file is missing, or a row is not a record.
     """
     found = search(files, processes)
-    table, causes = _removed_table(found)
+    table, causes = removed_table(found)
     gone = np.bincount(found.file, minlength=len(found.files))
     before = {f"{file.dataset}:{file.split}": int(found.sizes[file.number]) for file in found.files}
     after = {name: count - int(gone[number]) for number, (name, count) in enumerate(before.items())}
     return table, _with_counts(before, after, causes)
 
 
-def _removed_table(found: Found) -> tuple[pa.Table, Counter[str]]:
+def removed_table(found: Found) -> tuple[pa.Table, Counter[str]]:
     """The table of removed rows and how many went for each cause."""
     # One entry more for a record that has no other in its place.
     datasets = np.array([*(file.dataset for file in found.files), None], dtype=object)
@@ -176,10 +169,6 @@ def drop_duplicates(
     }
 
 
-def _drop_task(task: tuple[Any, ...]) -> dict[str, Any]:
-    return drop_duplicates(*task)
-
-
 def _copy_table(source: StrPath, target: StrPath, gone: np.ndarray) -> tuple[int, int]:
     """Copy a Parquet file without some rows; returns rows before and after."""
     start = 0
@@ -216,41 +205,3 @@ def _copy_lines(source: StrPath, target: StrPath, gone: np.ndarray) -> tuple[int
                 handle.write(line if line.endswith("\n") else line + "\n")
                 after += 1
     return before, after
-
-
-def dedup_tree(in_dir: StrPath, out_dir: StrPath, report_path: StrPath, processes: int = 1) -> dict[str, Any]:
-    """Deduplicate `in_dir/{dataset}/{split}.jsonl` into the same layout below `out_dir`; returns the report.
-
-    Every corpus also gets its manifest.json, carried over and extended by what was removed.
-
-    Raises:
-        BadInput: the tree is empty or `out_dir` itself, or a row is not a record; nothing is written then.
-    """
-    source, target = Path(in_dir), Path(out_dir)
-    if source.resolve() == target.resolve():
-        raise BadInput("input and output are the same folder", file=target, fix="give another --out")
-    files = record_files(source)
-    manifests = {}
-    for dataset in files:
-        path = source / dataset / "manifest.json"
-        manifests[dataset] = read_json(path) if path.is_file() else {}
-        if not isinstance(manifests[dataset], dict):
-            raise BadInput("not a manifest", file=path, expected="an object")
-    removed, found = find_duplicates(files, processes)
-    tasks = [
-        (dataset, splits, removed, {split: target / dataset / path.name for split, path in splits.items()})
-        for dataset, splits in files.items()
-    ]
-    workers = processes_for(claim_order(files), processes)
-    for dataset, counts in zip(files, over_processes(_drop_task, tasks, workers), strict=True):
-        manifest = {
-            **manifests[dataset],
-            "source_root": str(in_dir),
-            "dedup_applied": True,
-            "dedup_policy": POLICY_IN_WORDS,
-            **counts,
-        }
-        write_json(target / dataset / "manifest.json", manifest)
-    report = {"input_root": str(in_dir), "output_root": str(out_dir), **found}
-    write_json(report_path, report)
-    return report

@@ -109,8 +109,8 @@ def claim_order(files: Files) -> list[ClaimFile]:
     return [ClaimFile(number, *entry) for number, entry in enumerate(pairs)]
 
 
-def positions(number: int, rows: np.ndarray) -> np.ndarray:
-    """Positions of rows of the file with that number."""
+def positions(number: int | np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Positions of rows of the files with those numbers."""
     return (np.int64(number) << _ROW_BITS) | rows
 
 
@@ -165,17 +165,18 @@ def search(files: Files, processes: int = 1) -> Found:
         counted = dict(over_processes(_scan, tasks, processes_for(order, processes)))
         sizes = np.array([counted[file.number] for file in order], dtype=np.int64)
         if not sizes.sum():
-            return _found(order, sizes, pa.table({"position": [], "kept": [], "id": []}, _EMPTY))
+            return arranged(order, sizes, pa.table({"position": [], "kept": [], "id": []}, _EMPTY))
         with database(folder) as connection:
             connection.execute(f"CREATE VIEW scan AS SELECT * FROM read_parquet('{folder}/*.parquet')")
             removed = connection.sql(_SEARCH).to_arrow_table()
-    return _found(order, sizes, removed)
+    return arranged(order, sizes, removed)
 
 
 _EMPTY = pa.schema([("position", pa.int64()), ("kept", pa.int64()), ("id", pa.string())])
 
 
-def _found(order: list[ClaimFile], sizes: np.ndarray, removed: pa.Table) -> Found:
+def arranged(order: list[ClaimFile], sizes: np.ndarray, removed: pa.Table) -> Found:
+    """What was found, by corpus, split and row, from a table of position, kept and id."""
     file, row = place_of(removed.column("position").to_numpy())
     kept_file, kept_row = place_of(removed.column("kept").to_numpy())
     by_corpus = sorted(order, key=lambda entry: (entry.dataset, split_rank(entry.split)))

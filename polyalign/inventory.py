@@ -120,12 +120,18 @@ def take_inventory(
     details: Mapping[str, Any] = read_manifest(formatted)["details"]
     ours = removed.filter(pc.equal(removed.column("dataset"), dataset))
     causes = Counter(ours.column("cause").to_pylist())
+    formatted_records = sum(details["split_counts"].values())
+    splits = {merged: count_split(deduplicated[split]) for merged, split in CORPUS_SPLIT.items()}
+    # The exact pass lists what it removes; what is gone beyond that are near-duplicates.
+    near = formatted_records - causes.total() - sum(split.records for split in splits.values())
+    if near:
+        causes["near_duplicate"] = near
     return CorpusInventory(
         dataset=dataset,
         language=language,
         obtained=read_manifest(raw)["details"].get("obtained", ""),
-        formatted=sum(details["split_counts"].values()),
-        splits={merged: count_split(deduplicated[split]) for merged, split in CORPUS_SPLIT.items()},
+        formatted=formatted_records,
+        splits=splits,
         dropped=details["dropped"],
         duplicates=dict(sorted(causes.items())),
     )

@@ -51,8 +51,17 @@ def formatted_records(wildcards):
 
 
 def removed_records(wildcards):
-    """The table of records that deduplication removes from the corpus' language."""
-    return f"results/deduped/{CFG.language_of(wildcards.dataset)}_removed.parquet"
+    """The tables of records removed from the corpus' language: exact duplicates, and near ones if so set."""
+    language = CFG.language_of(wildcards.dataset)
+    kinds = ["removed", *(["near"] if CFG.data.near_duplicates.mode == "remove" else [])]
+    return expand("results/deduped/{lang}_{kind}.parquet", lang=language, kind=kinds)
+
+
+def near_reports():
+    """Reports of near-duplicates, where the configuration asks for them."""
+    if CFG.data.near_duplicates.mode == "none":
+        return []
+    return expand("results/deduped/{lang}_near_report.json", lang=CFG.grid.languages)
 
 
 def deduplicated_records(wildcards):

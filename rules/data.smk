@@ -129,6 +129,31 @@ rule find_duplicates:
         "../workflow_scripts/find_duplicates.py"
 
 
+rule find_near_duplicates:
+    input:
+        records=formatted_records,
+        removed=rules.find_duplicates.output.removed,
+    output:
+        near="results/deduped/{lang}_near.parquet",
+        report="results/deduped/{lang}_near_report.json",
+        manifest="results/deduped/{lang}_near_manifest.json",
+    log:
+        "logs/find_near_duplicates/{lang}.log",
+    benchmark:
+        "benchmarks/find_near_duplicates/{lang}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        settings=CFG.data.near_duplicates.model_dump(),
+        code=code_digest("find_near_duplicates"),
+    script:
+        "../workflow_scripts/find_near_duplicates.py"
+
+
 rule drop_duplicates:
     input:
         train=rules.format_corpus.output.train,

@@ -1,6 +1,8 @@
 """Copy one corpus without its duplicates."""
 
-from polyalign.dedup import drop_duplicates
+import pyarrow as pa
+
+from polyalign.dedup import REMOVED_SCHEMA, drop_duplicates
 from polyalign.files import read_table
 from polyalign.job import run_job
 from polyalign.records import SPLITS
@@ -10,7 +12,7 @@ def main(job):
     return drop_duplicates(
         job.wildcards.dataset,
         {split: job.input[split] for split in SPLITS},
-        read_table(job.input.removed),
+        pa.concat_tables(read_table(path, REMOVED_SCHEMA.names) for path in job.input.removed),
         {split: job.output[split] for split in SPLITS},
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from polyalign.dedup import combine_reports, dedup_tree, drop_duplicates, find_duplicates
+from polyalign.dedup import combine_reports, drop_duplicates, find_duplicates
+from polyalign.dedup_tree import dedup_tree
 from polyalign.example_keys import example_key
 from polyalign.files import read_json, read_jsonl
 from polyalign.record_trees import record_files

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from polyalign import duplicate_search
-from polyalign.dedup import combine_reports, dedup_tree, drop_duplicates, find_duplicates
+from polyalign.dedup import combine_reports, drop_duplicates, find_duplicates
+from polyalign.dedup_tree import dedup_tree
 from polyalign.errors import BadInput
 from polyalign.example_keys import example_key
 from polyalign.files import read_json, read_jsonl

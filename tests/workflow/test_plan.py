@@ -221,3 +221,18 @@ def test_every_rule_states_log_benchmark_manifest_and_environment(root):
 def test_the_package_never_imports_snakemake(root):
     for path in (root / "polyalign").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), flags=re.MULTILINE), path
+
+
+@pytest.mark.parametrize(
+    "mode, looked_for, waited_for", [("none", 0, False), ("report", 2, False), ("remove", 2, True)]
+)
+def test_near_duplicates_are_looked_for_where_asked_for(snakemake, tmp_path, mode, looked_for, waited_for):
+    """Reported: for their own sake; removed: before the corpora are copied."""
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"data: {{near_duplicates: {{mode: {mode}}}}}\n")
+    given = ("-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", config, "--")
+    done = snakemake(*given, "views")
+    assert done.returncode == 0, done.stderr
+    assert planned_rules(done.stdout + done.stderr).get("find_near_duplicates", 0) == looked_for
+    done = snakemake(*given, "results/splits/en/train.parquet")
+    assert ("find_near_duplicates" in planned_rules(done.stdout + done.stderr)) == waited_for

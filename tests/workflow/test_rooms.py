@@ -23,6 +23,7 @@ STAGES = (
     {
         "corpora",
         "dedup",
+        "dedup_tree",
         "duplicate_search",
         "downloads",
         "demo",
@@ -36,6 +37,8 @@ STAGES = (
         "views",
         "hub",
         "inventory",
+        "near_duplicates",
+        "shingles",
         "llamafactory",
         "tiny_model",
     },
