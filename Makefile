@@ -2,6 +2,7 @@
 # make report results/report.html of the demo: its tables, figures and curves in one page
 # make test   every fast test
 # make test-vllm   the vllm and openai engines on real vLLM, in an environment of its own (3.6 GB)
+# make test-browser  the pages of the human evaluation in headless Chromium
 # make bench  speed and memory of every stage, beside the published implementation
 # make lint   formatting and static checks
 # Each starts from a clean clone with Python 3.11 and pip alone.
@@ -16,7 +17,7 @@ VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo report test test-slurm test-vllm bench lint format lock clean
+.PHONY: help demo report test test-slurm test-browser test-vllm bench lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -32,7 +33,7 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## the whole method, tiny, on CPU
-	$(BIN)/snakemake --profile profiles/demo tables views
+	$(BIN)/snakemake --profile profiles/demo tables views human_eval
 	@$(MAKE) --no-print-directory report
 	@$(BIN)/python -m polyalign where runs/demo
 
@@ -59,6 +60,9 @@ bench: $(READY) ## speed and memory of every stage
 
 test-slurm: $(READY) ## the demo on a real one-node Slurm (root and apt, or skipped)
 	$(BIN)/python -m pytest tests/slurm -s
+
+test-browser: $(READY) ## pages in headless Chromium (installed with root and apt, or skipped); pictures in $$SCREENSHOTS
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .

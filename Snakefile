@@ -30,6 +30,7 @@ include: "rules/inference.smk"
 include: "rules/released.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
+include: "rules/human_eval.smk"
 
 
 announce(ENVIRONMENTS, {step.name: step.conda_env for step in workflow.rules})
@@ -39,6 +40,7 @@ localrules:
     tables,
     metrics,
     views,
+    human_eval,
 
 
 # What `snakemake` alone builds: the tables of the whole grid.
@@ -62,3 +64,9 @@ rule views:
         expand("results/views/{lang}/manifest.json", lang=CFG.grid.languages),
         rules.report_deduplication.output.report,
         near_reports(),
+
+
+# Pages of the blind human evaluation, and summaries of what annotators exported.
+rule human_eval:
+    input:
+        human_evaluation(),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from polyalign.errors import EXIT_CODE, BadInput, PolyAlignError
+from polyalign.human_eval.commands import app as human_eval_app
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(human_eval_app, name="human-eval")
 
 Folder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 LanguageModel = Annotated[
@@ -428,6 +430,7 @@ def provenance(
 
 
 _LIST_OPTIONS = {
+    "human-eval": ("--predictions", "--mode", "--metrics"),
     "status": ("--configfile",),
     "evaluate": ("--common-rows",),
     "tables": ("--metrics",),

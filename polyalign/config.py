@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from polyalign.base_models import Model, RecipeOverrides, SeededModel, Seeds, with_seeds
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
+from polyalign.human_eval.settings import HumanEvalSettings
 from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.inference.engine import EngineSettings
 from polyalign.metrics.settings import MetricSettings
@@ -226,6 +227,7 @@ class Config(Settings):
     decoding: Decoding = Field(Decoding(), description="decoding, the same for every method")
     published_decoding: bool = Field(False, description="decode each method as published instead")
     metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
+    human_eval: HumanEvalSettings = Field(HumanEvalSettings(), description="blind human evaluation")
     hours: dict[str, float] = Field(
         GUESSED_HOURS,
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
@@ -269,6 +271,13 @@ class Config(Settings):
                 "grid.methods: hdporef sees the reference answer and stands in no table of methods; "
                 "ask for results/metrics/{lang}_hdporef_{model}.json by name"
             )
+        for name in self.human_eval.models:
+            if name not in self.models:
+                raise ValueError(f"human_eval.models: no model {name!r}; {nearest(name, list(self.models))}")
+        judged = [method for method in METHODS if method not in ORACLE_METHODS]
+        for name in self.human_eval.methods:
+            if name not in judged:
+                raise ValueError(f"human_eval.methods: no method {name!r}; {nearest(name, judged)}")
         if self.sources.kind == "mirror" and not self.sources.mirror:
             raise ValueError("sources.mirror: kind is mirror but no folder is given")
         return self

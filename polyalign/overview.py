@@ -12,6 +12,7 @@ _PLACES = (
     ("results/tables/ablation_*.html", "published against corrected definitions"),
     ("results/tables/inventory.html", "what the corpora hold and what was left out"),
     ("results/tables/published_*.html", "the paper's figures, and what is known about each"),
+    ("results/human_eval/*/site/single.html", "answers to be judged blind; pairwise.html compares two"),
     ("results/metrics/*_hdpo_*.json", "the report behind a row"),
     ("results/predictions/*_hdpo_*/test.jsonl", "what the model answered"),
     ("results/checkpoints/*_hdpo_*/loss_curve.png", "how it was trained"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TARGETS = ("tables", "views")
+TARGETS = ("tables", "views", "human_eval")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def planned_jobs(text: str) -> dict[str, int]:
     if "Job stats:" not in text:
         return {}
     jobs = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], flags=re.MULTILINE)
-    return {name: int(count) for name, count in jobs if name not in ("total", "tables", "metrics", "views")}
+    targets = ("total", "tables", "metrics", "views", "human_eval")
+    return {name: int(count) for name, count in jobs if name not in targets}
 
 
 def numbers(value):

@@ -169,6 +169,27 @@ def test_an_environment_that_is_not_there_ends_in_one_line(snakemake, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_human_evaluation_resolves_and_summarizes_where_there_are_exports(snakemake, tmp_path):
+    exports = tmp_path / "results/human_eval/zh/exports"
+    exports.mkdir(parents=True)
+    (exports / "ana.json").touch()
+    options = ["--directory", tmp_path, "--configfile", "config/demo.yaml"]
+    done = snakemake("-n", *options, "--", "human_eval")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert (jobs["build_human_eval"], jobs["summarize_human_eval"]) == (2, 1)
+    one = snakemake(
+        "-n", *options, "--config", "human_eval={modes: [single], methods: [sft, hdpo]}", "--",
+        "results/human_eval/en/site/single.html",
+    )  # fmt: skip
+    assert one.returncode == 0, one.stderr
+    assert planned_rules(one.stdout + one.stderr)["build_human_eval"] == 1
+    assert "dpo_tiny/test.jsonl" not in one.stdout.replace("hdpo_tiny", "")
+    wrong = snakemake("-n", *options, "--config", "human_eval={methods: [hdporef]}", "--", "human_eval")
+    assert wrong.returncode == 2
+    assert "human_eval.methods: no method 'hdporef'" in wrong.stderr
+
+
 def test_a_bare_profile_name_finds_the_slurm_profile(snakemake, root, tmp_path):
     """`--profile slurm` is looked up in the working directory, hence the link at the root."""
     assert (root / "slurm" / "config.yaml").is_file()

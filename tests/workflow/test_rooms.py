@@ -48,6 +48,7 @@ STAGES = (
     {"inference", "released", "released_predictions"},
     {"metrics"},
     {"audit", "overview", "plots", "tables"},
+    {"human_eval"},
     {"base_models", "cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {

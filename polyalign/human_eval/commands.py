@@ -1,0 +1,112 @@
+"""`python -m polyalign human-eval build` and `summarize`."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyalign.errors import BadInput
+
+# Heavy imports stand inside the commands that need them, so that --help answers at once.
+
+app = typer.Typer(help="Blind human evaluation: build its pages, summarize what annotators exported.")
+
+
+class PageMode(StrEnum):
+    """Pages that can be built."""
+
+    single = "single"
+    pairwise = "pairwise"
+
+
+class ShownReference(StrEnum):
+    """What becomes of the human answer."""
+
+    shown = "shown"
+    answer = "answer"
+    none = "none"
+
+
+class SiteLanguage(StrEnum):
+    """Languages of the corpora."""
+
+    en = "en"
+    zh = "zh"
+
+
+def named_files(values: list[str]) -> dict[str, Path]:
+    """{name: file} of `NAME=FILE` options; a file without a name goes by its stem."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, mark, file = value.rpartition("=")
+        name = name if mark else Path(value).stem
+        if not name or not file:
+            raise BadInput(
+                f"found {value!r}", field="--predictions", expected="NAME=FILE", fix="name the system"
+            )
+        if name in found:
+            raise BadInput(
+                f"two systems are called {name!r}", field="--predictions", fix="NAME=FILE names each"
+            )
+        found[name] = Path(file)
+    return found
+
+
+@app.command()
+def build(
+    records: Annotated[Path, typer.Option(help="Records of the split, Parquet or JSONL.")],
+    predictions: Annotated[
+        list[str], typer.Option(help="NAME=FILE: a system's predictions, JSONL; repeat for several.")
+    ],
+    language: Annotated[SiteLanguage, typer.Option(help="Language of the records.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    mode: Annotated[
+        list[PageMode] | None, typer.Option(help="Page to build; repeat for both. None: both.")
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts drawn of each length bin.")] = 10,
+    answers: Annotated[int | None, typer.Option(min=1, help="Answers scored a prompt; none: all.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs compared a prompt.")] = 10,
+    reference: Annotated[
+        ShownReference, typer.Option(help="Show the human answer, have it judged blind, or leave it out.")
+    ] = ShownReference.shown,
+    seed: Annotated[int, typer.Option(help="Seed of the draw and the blinding.")] = 42,
+) -> None:
+    """Write site/{mode}.html for annotators, and sample.jsonl and key.json for yourself."""
+    from polyalign.human_eval.build import build_sites
+
+    settings = {
+        "modes": [each.value for each in mode or list(PageMode)],
+        "prompts_per_length_bin": prompts,
+        "answers_per_prompt": answers,
+        "pairs_per_prompt": pairs,
+        "reference": reference.value,
+        "seed": seed,
+    }
+    files = named_files(predictions)
+    details = build_sites(records, files, out, language=language.value, settings=settings)
+    for name, site in details["sites"].items():
+        print(
+            f"{name}: {site['items']} items of {details['prompts']} prompts -> {out}/site/{name}.html",
+            file=sys.stderr,
+        )
+    print(f"key, not for annotators -> {out}/key.json", file=sys.stderr)
+
+
+@app.command()
+def summarize(
+    exports: Annotated[list[Path], typer.Argument(help="Files that annotators exported from the pages.")],
+    key: Annotated[Path, typer.Option(help="key.json of the build.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    metrics: Annotated[
+        list[Path] | None, typer.Option(help="Evaluation reports of the systems, for correlations; repeat.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0: no intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 42,
+) -> None:
+    """Join exports with the key: means, win rates, strengths and agreement, as JSON and tables."""
+    from polyalign.human_eval.summary import summarize as summarize_files
+
+    details = summarize_files(exports, key, out, metrics=metrics or [], bootstrap=bootstrap, seed=seed)
+    print(f"{details['ratings']} ratings of {details['annotators']} annotators -> {out}", file=sys.stderr)

@@ -1,0 +1,265 @@
+"""Summarize the exports of a human evaluation: numbers as JSON, tables as HTML, Markdown, LaTeX and CSV.
+
+    summarize(["ana.json", "ben.json"], "key.json", "out", metrics=["en_sft_tiny.json", "en_hdpo_tiny.json"])
+
+writes out/summary.json and out/human_eval_{language}.html, .md, .tex and .csv.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from polyalign.files import StrPath, made_folder, write_json
+from polyalign.human_eval.exports import Key, Rating, read_exports, read_key
+from polyalign.human_eval.settings import CHOICES, HUMAN
+from polyalign.human_eval.statistics import Resampling, agreement, choice_shares, mean_scores, preferences
+from polyalign.metrics.evaluation import estimates_of
+from polyalign.metrics.report import read_report
+from polyalign.tables.entries import METHOD_LABELS
+from polyalign.tables.formats import to_csv, to_latex, to_markdown, write_text
+from polyalign.tables.html import to_html
+from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+
+LEAST_SYSTEMS = 4
+"""Fewer systems than this have no rank correlation worth a number."""
+
+
+def _by_length(ratings: Sequence[Rating], key: Key, whole: Callable[[list[Rating]], Any]) -> dict[str, Any]:
+    """The same numbers of each length bin that was rated."""
+    groups: dict[str, list[Rating]] = {}
+    for rating in ratings:
+        groups.setdefault(key.prompts[rating.prompt]["length_bin"], []).append(rating)
+    return {name: whole(group) for name, group in sorted(groups.items())}
+
+
+def _single(ratings: list[Rating], site: Mapping[str, Any], key: Key, draws: Resampling) -> dict[str, Any]:
+    dimensions, systems = site["dimensions"], site["systems"]
+
+    def scores(group: list[Rating]) -> dict:
+        return mean_scores(group, dimensions, systems, draws)
+
+    def values(name: str) -> list[tuple[Rating, float]]:
+        return [(rating, rating.scores[name]) for rating in ratings if name in rating.scores]
+
+    return {
+        "ratings": len(ratings),
+        "half_done": sum(len(rating.scores) < len(dimensions) for rating in ratings),
+        "items": len(site["items"]),
+        "items_rated": len({rating.item for rating in ratings}),
+        "scores": scores(ratings),
+        "by_length_bin": _by_length(ratings, key, scores),
+        "agreement": {name: agreement(values(name), "ordinal", draws) for name in dimensions},
+    }
+
+
+def _pairwise(ratings: list[Rating], site: Mapping[str, Any], key: Key, draws: Resampling) -> dict[str, Any]:
+    def preferred(group: list[Rating]) -> dict:
+        return preferences(group, site["systems"], draws)
+
+    chosen = [(rating, float(CHOICES.index(rating.choice))) for rating in ratings]
+    return {
+        "ratings": len(ratings),
+        "items": len(site["items"]),
+        "items_rated": len({rating.item for rating in ratings}),
+        "preferences": preferred(ratings),
+        "choices": choice_shares(ratings),
+        "agreement": {"choice": agreement(chosen, "nominal", draws)},
+    }
+
+
+def correlations(
+    human: Mapping[str, float | None], reports: Mapping[str, Mapping[str, float | None]]
+) -> dict[str, dict[str, Any]]:
+    """Spearman's rank correlation of a human number with every metric, over the systems that have both.
+
+    Args:
+        human: number of each system.
+        reports: {system: {metric: value}}.
+    """
+    found = {}
+    for metric in dict.fromkeys(name for report in reports.values() for name in report):
+        pairs = [
+            (human[system], report[metric])
+            for system, report in reports.items()
+            if human.get(system) is not None and report.get(metric) is not None
+        ]
+        values: dict[str, Any] = {"systems": len(pairs), "spearman": None}
+        columns = np.array(pairs, dtype=float).reshape(-1, 2)
+        if len(pairs) < LEAST_SYSTEMS:
+            values["reason"] = f"fewer than {LEAST_SYSTEMS} systems"
+        elif (np.ptp(columns, axis=0) == 0).any():
+            values["reason"] = "one side is constant"
+        else:
+            values["spearman"] = float(spearmanr(*columns.T).statistic)
+        found[metric] = values
+    return found
+
+
+def _metric_reports(paths: Sequence[StrPath]) -> dict[str, dict[str, float | None]]:
+    reports = [read_report(path) for path in paths]
+    return {
+        report.cell.name if report.cell else Path(path).stem: estimates_of(
+            report.metrics.model_dump(by_alias=True)
+        )
+        for path, report in zip(paths, reports, strict=True)
+    }
+
+
+def summarize(
+    exports: Sequence[StrPath],
+    key_path: StrPath,
+    out_dir: StrPath,
+    *,
+    metrics: Sequence[StrPath] = (),
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 42,
+) -> dict[str, Any]:
+    """Write summary.json and its tables.
+
+    Args:
+        exports: files that annotators exported, of both pages alike.
+        key_path: key.json of the build.
+        metrics: evaluation reports of the systems; a report without a cell goes by its file name.
+
+    Returns:
+        Details for the manifest.
+
+    Raises:
+        BadInput, BadInputs: see `read_exports`; nothing is written then.
+    """
+    key = read_key(key_path)
+    ratings = read_exports(exports, key)
+    draws = Resampling([prompt["length_bin"] for prompt in key.prompts], bootstrap, confidence, seed)
+    summary: dict[str, Any] = {
+        "language": key.language,
+        "annotators": dict(Counter(rating.annotator for rating in ratings)),
+        "bootstrap": {"replicates": bootstrap, "confidence": confidence, "seed": seed},
+        "single": None,
+        "pairwise": None,
+        "correlations": {},
+    }
+    reports = _metric_reports(metrics)
+    for site_id, site in key.sites.items():
+        own = [rating for rating in ratings if rating.site == site_id]
+        if not own:
+            continue
+        mode = site["mode"]
+        part = (_single if mode == "single" else _pairwise)(own, site, key, draws)
+        summary[mode] = part
+        if reports:
+            summary["correlations"][mode] = correlations(_ranking(part), reports)
+    page = summary_page(summary)
+    out = Path(out_dir)
+    with made_folder(out):
+        for suffix, text in ((".html", to_html), (".md", to_markdown), (".tex", to_latex), (".csv", to_csv)):
+            write_text(out / f"{page.file_name}{suffix}", text(page))
+        write_json(out / "summary.json", summary)
+    return {"language": key.language, "annotators": len(summary["annotators"]), "ratings": len(ratings)}
+
+
+def _ranking(part: Mapping[str, Any]) -> dict[str, float | None]:
+    """The one number of each system: its overall score, or its strength."""
+    if "scores" in part:
+        return {name: (row["overall"] or {}).get("estimate") for name, row in part["scores"].items()}
+    return {name: (row["strength"] or {}).get("estimate") for name, row in part["preferences"].items()}
+
+
+def _value(found: Mapping[str, Any] | None) -> Value:
+    if found is None or found["estimate"] is None:
+        return Value(text="–")
+    return Value(found["estimate"], found["low"], found["high"])
+
+
+def _row(name: str, values: dict[str, Value]) -> Row:
+    """A row of a system; the name of a cell tells its model and method."""
+    parts = name.split("_")
+    if len(parts) == 3 and parts[1] in METHOD_LABELS:
+        return Row(parts[2], parts[1], METHOD_LABELS[parts[1]], values)
+    return Row("Answers", name, "Human" if name == HUMAN else name, values)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def summary_page(summary: Mapping[str, Any]) -> Page:
+    """The tables of a summary."""
+    tables = []
+    if summary["single"]:
+        names = [*summary["single"]["agreement"], "overall"]
+        columns = [Column(name, _spoken(name), 1, 2) for name in names] + [Column("n", "Ratings", 0, 0)]
+        rows = [
+            _row(
+                system,
+                {name: _value(row[name]) for name in names} | {"n": Value((row["overall"] or {"n": 0})["n"])},
+            )
+            for system, row in summary["single"]["scores"].items()
+        ]
+        tables.append(Table("scores", "Mean scores from 1 to 5", columns, rows))
+    if summary["pairwise"]:
+        columns = [
+            Column("win_rate", "Win rate", 1),
+            Column("strength", "Bradley-Terry strength", 1, 2, signed=True),
+            Column("n", "Comparisons", 0, 0),
+        ]
+        rows = [
+            _row(
+                system,
+                {
+                    "win_rate": _value(row["win_rate"]),
+                    "strength": _value(row["strength"]),
+                    "n": Value(row["n"]),
+                },
+            )
+            for system, row in summary["pairwise"]["preferences"].items()
+        ]
+        tables.append(Table("preferences", "Preferences", columns, rows))
+    tables += [_agreement_table(summary), *_correlation_tables(summary)]
+    people = f"{len(summary['annotators'])} annotator{'s' if len(summary['annotators']) != 1 else ''}"
+    draws, share = summary["bootstrap"]["replicates"], summary["bootstrap"]["confidence"]
+    notes = [
+        f"Ratings of {people}; {share:.0%} intervals from {draws:,} bootstrap replicates over prompts."
+        if draws
+        else f"Ratings of {people}; no intervals were asked for.",
+        "A tie is half a win. Strengths are logarithmic with mean 0.",
+        "Agreement is Krippendorff's alpha, ordinal for scores and nominal for choices.",
+    ]
+    title = f"Human evaluation, {language_name(summary['language'])}"
+    return Page("human_eval", title, summary["language"], tables, notes=notes)
+
+
+def _agreement_table(summary: Mapping[str, Any]) -> Table:
+    columns = [Column("alpha", "Alpha", 1), Column("items", "Items rated twice or more", 0, 0)]
+    found = {
+        **(summary["single"] or {}).get("agreement", {}),
+        **(summary["pairwise"] or {}).get("agreement", {}),
+    }
+    rows = []
+    for name, value in found.items():
+        alpha = Value(text=value["reason"]) if value["estimate"] is None else _value(value)
+        rows.append(Row("All", name, _spoken(name), {"alpha": alpha, "items": Value(value["items"])}))
+    return Table("agreement", "Agreement of the annotators", columns, rows, stub="Rating")
+
+
+def _correlation_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """One table of both modes: the overall score and the strength of a system against each metric."""
+    found = summary["correlations"]
+    if not found:
+        return []
+    heads = {"single": "Overall score", "pairwise": "Strength"}
+    columns = [Column(mode, heads[mode], 0, 2, detail="Spearman", signed=True) for mode in found]
+    rows = []
+    for metric in dict.fromkeys(name for part in found.values() for name in part):
+        values = {mode: part[metric] for mode, part in found.items()}
+        cells = {
+            mode: Value(value["spearman"], text=value.get("reason", "")) for mode, value in values.items()
+        }
+        cells["systems"] = Value(max(value["systems"] for value in values.values()))
+        rows.append(Row("All", metric, metric, cells))
+    columns.append(Column("systems", "Systems", 0, 0))
+    return [Table("correlations", "Rank correlation with metrics", columns, rows, stub="Metric")]
