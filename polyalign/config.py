@@ -250,9 +250,10 @@ class Config(Settings):
         for name in self.models:
             if not MODEL_KEY.fullmatch(name):
                 raise ValueError(f"models.{name}: a model key is made of letters, digits, '.' and '-'")
-        for name in self.grid.models:
-            if name not in self.models:
-                raise ValueError(f"grid.models: no model {name!r}; {nearest(name, list(self.models))}")
+        for part in ("grid", "human_eval"):
+            for name in getattr(self, part).models:
+                if name not in self.models:
+                    raise ValueError(f"{part}.models: no model {name!r}; {nearest(name, list(self.models))}")
         for key, model in self.models.items():
             if model.scorer is not None and model.scorer not in self.models:
                 known = nearest(model.scorer, list(self.models))
@@ -271,13 +272,6 @@ class Config(Settings):
                 "grid.methods: hdporef sees the reference answer and stands in no table of methods; "
                 "ask for results/metrics/{lang}_hdporef_{model}.json by name"
             )
-        for name in self.human_eval.models:
-            if name not in self.models:
-                raise ValueError(f"human_eval.models: no model {name!r}; {nearest(name, list(self.models))}")
-        judged = [method for method in METHODS if method not in ORACLE_METHODS]
-        for name in self.human_eval.methods:
-            if name not in judged:
-                raise ValueError(f"human_eval.methods: no method {name!r}; {nearest(name, judged)}")
         if self.sources.kind == "mirror" and not self.sources.mirror:
             raise ValueError("sources.mirror: kind is mirror but no folder is given")
         return self

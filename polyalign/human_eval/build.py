@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from polyalign.digest import ROOT
-from polyalign.files import StrPath, dump_json, made_folder, write_json, write_jsonl
+from polyalign.files import StrPath, dump_json, made_folder, write_json, write_jsonl, write_text
 from polyalign.human_eval.blind import build_site
 from polyalign.human_eval.sample import draw_prompts
 from polyalign.human_eval.settings import KEY_KIND, VERSION, HumanEvalSettings
 from polyalign.settings import read_settings
-from polyalign.tables.formats import write_text
 
 SOURCES = ROOT / "resources" / "human_eval"
 SCRIPTS = ("texts.js", "store.js", "view.js", "app.js")

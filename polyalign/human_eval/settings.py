@@ -16,6 +16,7 @@ from pydantic import Field
 from polyalign.settings import Settings
 
 Mode = Literal["single", "pairwise"]
+Judged = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo"]
 Reference = Literal["shown", "answer", "none"]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -44,7 +45,7 @@ class HumanEvalSettings(Settings):
         min_length=1,
         description="pages to build: single answers scored, pairs compared",
     )
-    methods: list[str] = Field([], description="methods whose answers are judged; empty: grid.methods")
+    methods: list[Judged] = Field([], description="methods whose answers are judged; empty: grid.methods")
     models: list[str] = Field([], description="models whose answers are judged; empty: grid.models")
     prompts_per_length_bin: Positive = Field(
         10, description="prompts drawn of each length bin, spread over its corpora"

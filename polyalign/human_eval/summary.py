@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from polyalign.files import StrPath, made_folder, write_json
+from polyalign.files import StrPath, made_folder, write_json, write_text
 from polyalign.human_eval.exports import Key, Rating, read_exports, read_key
 from polyalign.human_eval.settings import CHOICES, HUMAN
 from polyalign.human_eval.statistics import Resampling, agreement, choice_shares, mean_scores, preferences
 from polyalign.metrics.evaluation import estimates_of
 from polyalign.metrics.report import read_report
 from polyalign.tables.entries import METHOD_LABELS
-from polyalign.tables.formats import to_csv, to_latex, to_markdown, write_text
+from polyalign.tables.formats import to_csv, to_latex, to_markdown
 from polyalign.tables.html import to_html
 from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
 

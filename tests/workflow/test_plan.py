@@ -187,7 +187,8 @@ def test_human_evaluation_resolves_and_summarizes_where_there_are_exports(snakem
     assert "dpo_tiny/test.jsonl" not in one.stdout.replace("hdpo_tiny", "")
     wrong = snakemake("-n", *options, "--config", "human_eval={methods: [hdporef]}", "--", "human_eval")
     assert wrong.returncode == 2
-    assert "human_eval.methods: no method 'hdporef'" in wrong.stderr
+    assert "human_eval.methods" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 def test_a_bare_profile_name_finds_the_slurm_profile(snakemake, root, tmp_path):
