@@ -25,6 +25,7 @@ rule build_human_eval:
         settings=HUMAN_EVAL_BUILD,
         page=human_eval_page(),
         code=code_digest("build_human_eval"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/build_human_eval.py"
 
@@ -62,5 +63,6 @@ rule summarize_human_eval:
         confidence=CFG.human_eval.confidence,
         seed=CFG.human_eval.seed,
         code=code_digest("summarize_human_eval"),
+        environment=environment_digest("eval"),
     script:
         "../workflow_scripts/summarize_human_eval.py"

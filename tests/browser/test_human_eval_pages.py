@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from polyalign.files import read_json
 from polyalign.human_eval.build import build_sites
@@ -120,14 +121,14 @@ def test_an_export_is_imported_elsewhere_and_newer_work_wins(built, visit, tmp_p
 
     there = visit(built / "site/single.html")
     there.set_input_files("#file", older)
-    there.wait_for_function("document.getElementById('done').textContent.startsWith('1 of')")
+    expect(there.locator("#message")).to_contain_text("1 ratings imported")
+    assert there.inner_text("#done") == "1 of 24 rated"
     assert there.input_value("#annotator") == "Ben"
-    assert "1 ratings imported" in there.inner_text("#message")
     there.keyboard.press("Escape")
     there.focus("#line-task_success input")
     there.keyboard.press("5")
     there.set_input_files("#file", older)
-    there.wait_for_function("document.getElementById('message').textContent.startsWith('0 ')")
+    expect(there.locator("#message")).to_contain_text("0 ratings imported")
     assert there.is_checked("#line-task_success input[value='5']")
 
 
@@ -156,8 +157,7 @@ def test_a_file_that_does_not_fit_changes_nothing(built, visit, tmp_path, change
     path.write_text(text.replace("ITEM", data["items"][0]["id"]))
     page = visit(built / "site/single.html")
     page.set_input_files("#file", path)
-    page.wait_for_function("document.getElementById('message').textContent !== ''")
-    assert said in page.inner_text("#message")
+    expect(page.locator("#message")).to_contain_text(said)
     assert page.inner_text("#done") == "0 of 24 rated"
     assert page.input_value("#annotator") == ""
 
