@@ -150,6 +150,7 @@ rule find_near_duplicates:
     params:
         settings=CFG.data.near_duplicates.model_dump(),
         code=code_digest("find_near_duplicates"),
+        environment=environment_digest("data"),
     script:
         "../workflow_scripts/find_near_duplicates.py"
 
