@@ -20,6 +20,7 @@ include: "rules/common.smk"
 include: "rules/common_data.smk"
 include: "rules/common_released.smk"
 include: "rules/common_reports.smk"
+include: "rules/common_detection.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -29,6 +30,7 @@ include: "rules/critic.smk"
 include: "rules/inference.smk"
 include: "rules/released.smk"
 include: "rules/metrics.smk"
+include: "rules/detection.smk"
 include: "rules/tables.smk"
 include: "rules/human_eval.smk"
 
@@ -41,6 +43,7 @@ localrules:
     metrics,
     views,
     human_eval,
+    detection,
 
 
 # What `snakemake` alone builds: the tables of the whole grid.
@@ -70,3 +73,8 @@ rule views:
 rule human_eval:
     input:
         human_evaluation(),
+
+
+rule detection:
+    input:
+        expand("results/tables/detection_{lang}.md", lang=CFG.grid.languages),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from polyalign.detection.settings import StandIn
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.settings import Settings
@@ -58,6 +59,9 @@ class Model(Settings):
     hub: str | None = Field(None, description="hub repository")
     revision: str = Field("main", description="branch, tag or commit of the repository")
     build: TinyModel | None = Field(None, description="build the model here instead of downloading it")
+    stand_in: StandIn | None = Field(
+        None, description="a tiny model for a detector, trained here for a moment"
+    )
     chat_template: str | None = Field(
         None, description="name of a file in config/chat_templates; null for a model that only embeds texts"
     )
@@ -68,8 +72,8 @@ class Model(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":
-        if (self.hub is None) == (self.build is None):
-            raise ValueError("give exactly one of `hub` and `build`")
+        if [self.hub, self.build, self.stand_in].count(None) != 2:
+            raise ValueError("give exactly one of `hub` and `build`, or `stand_in` alone")
         return self
 
 

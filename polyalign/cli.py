@@ -372,6 +372,37 @@ def audit(
 
 
 @app.command()
+def detect(
+    detector: Annotated[
+        str, typer.Option(help="fast_detectgpt, binoculars, radar or detectgpt.", metavar="NAME")
+    ],
+    models: Annotated[
+        list[Path],
+        typer.Option(
+            "--model",
+            help="Model folders: sampler and scorer; observer and performer; classifier; scorer and filler.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="JSONL of scores and decisions.")],
+    predictions: Annotated[
+        Path | None, typer.Option(help="JSONL of source_index and prediction; none: the human answers.")
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Records of the split, for human answers and to check ids.")
+    ] = None,
+    long_texts: Annotated[
+        str, typer.Option(help="windows: read a long text in several; error: leave it out.", metavar="HOW")
+    ] = "windows",
+    seed: Annotated[int, typer.Option(help="Seed of what DetectGPT draws.")] = 42,
+) -> None:
+    """Score texts with a detector of machine text: raw statistic, score, threshold and decision of each."""
+    from polyalign.detection.run import detect_file
+
+    found = detect_file(detector, models, out, predictions, records, long_texts=long_texts, seed=seed)
+    _say(f"{found} -> {out}")
+
+
+@app.command()
 def where(
     folder: Annotated[Path, typer.Argument(help="Working directory of a run, e.g. runs/demo.")],
 ) -> None:
@@ -431,6 +462,7 @@ def provenance(
 
 _LIST_OPTIONS = {
     "human-eval": ("--predictions", "--mode", "--metrics"),
+    "detect": ("--model",),
     "status": ("--configfile",),
     "evaluate": ("--common-rows",),
     "tables": ("--metrics",),

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from polyalign.base_models import Model, RecipeOverrides, SeededModel, Seeds, with_seeds
+from polyalign.detection.settings import Detection, check_detection
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.human_eval.settings import HumanEvalSettings
 from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.inference.engine import EngineSettings
 from polyalign.metrics.settings import MetricSettings
+from polyalign.plan import GUESSED_HOURS
 from polyalign.prompts import ORACLE_METHODS
 from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
@@ -154,23 +156,6 @@ class Inference(EngineSettings):
     )
 
 
-# Wall hours of one job at paper scale on one GPU; guesses, until benchmarks of earlier runs replace them.
-GUESSED_HOURS = {
-    "build_tiny_model": 0.1,
-    "score_human_features": 4.0,
-    "score_prediction_features": 0.7,
-    "train_sft": 12.0,
-    "train_bucketsft": 12.0,
-    "train_dpo": 18.0,
-    "train_hdpo": 20.0,
-    "train_critic": 1.5,
-    "score_pairs": 0.5,
-    "generate_predictions": 3.0,
-    "generate_shard": 3.0,
-    "evaluate_predictions": 0.3,
-}
-
-
 class Tables(Settings):
     """Tables and figures."""
 
@@ -228,6 +213,7 @@ class Config(Settings):
     published_decoding: bool = Field(False, description="decode each method as published instead")
     metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
     human_eval: HumanEvalSettings = Field(HumanEvalSettings(), description="blind human evaluation")
+    detectors: Detection = Field(Detection(), description="detectors of machine text")
     hours: dict[str, float] = Field(
         GUESSED_HOURS,
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
@@ -258,6 +244,7 @@ class Config(Settings):
             if model.scorer is not None and model.scorer not in self.models:
                 known = nearest(model.scorer, list(self.models))
                 raise ValueError(f"models.{key}.scorer: no model {model.scorer!r}; {known}")
+        check_detection(self.detectors, self.models, self.grid.models)
         mauve = self.metrics.mauve.model
         if mauve is not None and mauve not in self.models:
             raise ValueError(f"metrics.mauve.model: no model {mauve!r}; {nearest(mauve, list(self.models))}")

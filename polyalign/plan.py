@@ -31,6 +31,23 @@ _NEXT_REASON = re.compile(
 )
 DERIVED = "Input files updated by another job"
 
+# Wall hours of one job at paper scale on one GPU; guesses, until benchmarks of earlier runs replace them.
+GUESSED_HOURS = {
+    "build_tiny_model": 0.1,
+    "score_human_features": 4.0,
+    "score_prediction_features": 0.7,
+    "train_sft": 12.0,
+    "train_bucketsft": 12.0,
+    "train_dpo": 18.0,
+    "train_hdpo": 20.0,
+    "train_critic": 1.5,
+    "score_pairs": 0.5,
+    "generate_predictions": 3.0,
+    "generate_shard": 3.0,
+    "evaluate_predictions": 0.3,
+    "detect_texts": 1.0,
+}
+
 
 @dataclass(frozen=True)
 class Job:

@@ -97,6 +97,21 @@ class TestMistakes:
             ("models/tiny/hub", "a/b", "give exactly one of `hub` and `build`"),
             ("models/tiny/build", None, "give exactly one of `hub` and `build`"),
             ("sources/kind", "mirror", "sources.mirror: kind is mirror but no folder is given"),
+            (
+                "detectors/run",
+                ["radar"],
+                "detectors.radar.classifier: the detector runs and needs a model",
+            ),
+            (
+                "detectors",
+                {"run": ["radar"], "radar": {"classifier": "tinny"}},
+                "detectors.radar.classifier: no model 'tinny'; did you mean 'tiny'?",
+            ),
+            (
+                "models/other",
+                {"stand_in": {"kind": "filler", "like": "qwen1.5b"}},
+                "models.other.stand_in.like: name a model that is built here",
+            ),
         ],
     )
     def test_values_that_contradict_each_other_are_told(self, path: str, value: Any, expected: str):

@@ -113,6 +113,28 @@ def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path
     assert "results/metrics/en_hdpo_tiny-s43.json" in plans[1].stdout
 
 
+def test_the_detectors_resolve_from_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "detection")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["detect_texts"] == 4 * 2 * 4 * 6
+    assert jobs["detect_human_texts"] == 4 * 2
+    assert jobs["summarize_detection"] == 2
+    # Four base models and the seven of the detectors.
+    assert jobs["fetch_model"] == 4 + 7
+    assert not {"build_stand_ins", "detect_language"} & set(jobs)
+
+
+def test_the_demo_detects_a_language_at_a_time_and_an_oracle_by_name(snakemake, tmp_path):
+    demo = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", "--"]
+    done = snakemake(*demo, "detection", "results/detection/radar/en_hdporef_tiny.jsonl")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["detect_language"] == jobs["build_stand_ins"] == jobs["summarize_detection"] == 2
+    assert jobs["detect_texts"] == 1
+    assert "detect_human_texts" not in jobs
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(

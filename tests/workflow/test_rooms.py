@@ -47,6 +47,7 @@ STAGES = (
     {"critic", "hdpo_weights", "pair_views", "pairs", "training"},
     {"inference", "released", "released_predictions"},
     {"metrics"},
+    {"detection"},
     {"audit", "overview", "plots", "tables"},
     {"human_eval"},
     {"base_models", "cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
