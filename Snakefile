@@ -52,7 +52,7 @@ rule tables:
     input:
         expand("results/tables/main_{lang}.md", lang=CFG.grid.languages),
         rules.audit_reports.output.md,
-        rules.build_inventory.output.md,
+        inventory(),
 
 
 # Every metrics report of the grid, without tables.

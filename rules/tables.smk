@@ -96,7 +96,7 @@ rule build_inventory:
         raw=inventory_files("resources/raw/{dataset}/manifest.json"),
         formatted=inventory_files("results/formatted/{dataset}/manifest.json"),
         records=inventory_files("results/deduped/{dataset}/{split}.parquet"),
-        removed=expand("results/deduped/{lang}_removed.parquet", lang=CFG.grid.languages),
+        removed=expand("results/deduped/{lang}_removed.parquet", lang=inventoried_corpora()),
     output:
         md="results/tables/inventory.md",
         html=report(
@@ -126,7 +126,7 @@ rule build_inventory:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        corpora={language: CFG.corpora[language] for language in CFG.grid.languages},
+        corpora=inventoried_corpora(),
         licences=registry_values("licence"),
         reasons=registry_values("causes"),
         scope=scope_in_words(),
