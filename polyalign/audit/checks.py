@@ -205,15 +205,20 @@ def check_domination(facts: Facts) -> Iterator[Finding]:
     severity = severity_of(residual, LARGE_BNG)
     if severity:
         total = (
-            f", {residual * facts.n_features:,.0f} over all {facts.n_features} features"
-            if facts.n_features
-            else ""
+            f", {residual * facts.n_features:,.0f} over all {facts.n_features}" if facts.n_features else ""
         )
+        largest = sorted(facts.gaps, key=lambda gap: -gap.share)[:3]
+        named = ", ".join(f"{gap.feature} ({gap.share:.0%})" for gap in largest)
         yield Finding(
             "large_bng",
             severity,
-            f"BNG is {residual:.2f} human standard deviations a feature{total}: ordinary features differ by one or "
-            "two, so a few have exploded (perplexities that overflow, features that hardly vary among humans).",
+            f"BNG is {residual:.2f} human standard deviations a feature{total}. Ordinary features differ by one or "
+            "two, so "
+            + (
+                f"some are far off: most by {named}."
+                if named
+                else "a few have exploded: perplexities that overflow, or features that hardly vary among humans."
+            ),
             {"bng": bng, "without_constant": residual, "features": facts.n_features},
             "Do not rank by it. Look at the contributions by feature, score again in float32, read bng_robust.",
         )
@@ -256,7 +261,8 @@ def check_coverage_rate(facts: Facts) -> Iterator[Finding]:
     evidence = {"hcr": hcr, "buckets": len(measured), "inside_rate": inside, "human": human}
     advice = "Rank by hcr_calibrated (humans reach 0.9) or by the mean inside rate."
     if measured and max(measured) == 0 and hcr == 0:
-        sentence = f"HCR is 0 in all {len(measured)} buckets, so it ranks nothing.{beside}{of_humans}"
+        where = f"all {len(measured)} buckets" if len(measured) > 1 else "the only bucket"
+        sentence = f"HCR is 0 in {where}, so it ranks nothing.{beside}{of_humans}"
         yield Finding("hcr_zero", "warning", sentence, evidence, advice)
     elif hcr < LOW_HCR:
         zero = sum(value == 0 for value in measured)
