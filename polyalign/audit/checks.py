@@ -63,6 +63,32 @@ def check_prompt(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def partial_rows(rows: int | None, expected: int | None) -> Iterator[Finding]:
+    """Fewer rows than the split has."""
+    if rows is not None and expected and rows < expected:
+        yield Finding(
+            "partial_rows",
+            "error",
+            f"Taken on {rows:,} of {expected:,} rows ({rows / expected:.0%}).",
+            {"rows": rows, "rows_expected": expected, "share": rows / expected},
+            "Predict the missing rows, or evaluate every method on the rows they have in common (--common-rows).",
+        )
+
+
+def empty_answers(empty: int | None, rows: int | None) -> Iterator[Finding]:
+    """Many answers without text."""
+    share = empty / rows if empty and rows else 0.0
+    severity = severity_of(share, EMPTY_SHARES)
+    if severity:
+        yield Finding(
+            "empty_answers",
+            severity,
+            f"{empty:,} of {rows:,} answers ({share:.0%}) are empty.",
+            {"empty": empty, "rows": rows, "share": share},
+            "Look at the prompts and stop tokens of the run; every mean counts empty answers as answers.",
+        )
+
+
 def check_rows(facts: Facts) -> Iterator[Finding]:
     """Rows that were not answered, not evaluated, empty, cut or broken."""
     rows, expected = facts.rows, facts.rows_expected
@@ -74,34 +100,16 @@ def check_rows(facts: Facts) -> Iterator[Finding]:
             {"rows": rows, "files": facts.common_with + 1},
             "Compare it with reports on the same rows alone.",
         )
-    if rows is not None and expected and rows < expected:
+    yield from partial_rows(rows, expected)
+    if facts.published and rows and is_sample(f"{facts.name} {facts.run or ''}"):
         yield Finding(
-            "partial_rows",
-            "error",
-            f"Taken on {rows:,} of {expected:,} rows ({rows / expected:.0%}).",
-            {"rows": rows, "rows_expected": expected, "share": rows / expected},
-            "Predict the missing rows, or evaluate every method on the rows they have in common (--common-rows).",
+            "sample",
+            "warning",
+            f"By its name this is a sample of the split: {rows:,} rows.",
+            {"rows": rows},
+            "Use the report on the whole split where there is one.",
         )
-        name = f"{facts.name} {facts.run or ''}"
-        if facts.published and is_sample(name):
-            yield Finding(
-                "sample",
-                "warning",
-                f"By its name this is a sample of the split: {rows:,} rows.",
-                {"rows": rows},
-                "Use the report on the whole split where there is one.",
-            )
-    if facts.empty is not None and rows:
-        share = facts.empty / rows
-        severity = severity_of(share, EMPTY_SHARES)
-        if severity:
-            yield Finding(
-                "empty_answers",
-                severity,
-                f"{facts.empty:,} of {rows:,} answers ({share:.0%}) are empty.",
-                {"empty": facts.empty, "rows": rows, "share": share},
-                "Look at the prompts and stop tokens of the run; every metric counts empty answers as answers.",
-            )
+    yield from empty_answers(facts.empty, rows)
     severity = severity_of(facts.cut or 0.0, CUT_SHARES)
     if severity:
         yield Finding(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from polyalign.audit.checks import EMPTY_SHARES, severity_of
+from polyalign.audit.checks import empty_answers, partial_rows
 from polyalign.audit.facts import Audited, Finding, sorted_findings
 from polyalign.audit.names import shows_reference
 from polyalign.published import (
@@ -25,24 +25,13 @@ def audit_judgements() -> list[Audited]:
     """Findings about every published judgement, then about every detector's figures."""
     found = []
     for row in published_judgements():
-        findings = [*_rows(row.language, row.rows), *_judge(row)]
+        findings = [*partial_rows(row.rows, TEST_ROWS[row.language]), *_judge(row)]
         found.append(Audited(f"{row.judge} on {row.cell}", "judge", sorted_findings(findings)))
     for row in published_detections():
-        findings = [*_rows(row.language, row.rows + row.unscored), *_detector(row), *_detected_run(row)]
+        partial = partial_rows(row.rows + row.unscored, TEST_ROWS[row.language])
+        findings = [*partial, *_detector(row), *_detected_run(row)]
         found.append(Audited(f"{row.detector} on {row.cell}", "detector", sorted_findings(findings)))
     return found
-
-
-def _rows(language: str, rows: int) -> Iterator[Finding]:
-    expected = TEST_ROWS[language]
-    if rows < expected:
-        yield Finding(
-            "partial_rows",
-            "error",
-            f"Taken on {rows:,} of {expected:,} rows ({rows / expected:.0%}).",
-            {"rows": rows, "rows_expected": expected, "share": rows / expected},
-            "Compare on common rows alone.",
-        )
 
 
 def _judge(row: PublishedJudgement) -> Iterator[Finding]:
@@ -64,15 +53,7 @@ def _judge(row: PublishedJudgement) -> Iterator[Finding]:
             {"instructions": row.instruction_mismatches, "inputs": row.input_mismatches, "rows": row.rows},
             "Judge again with rows joined by source_index and checked against the record.",
         )
-    severity = severity_of(row.empty_answers / row.rows, EMPTY_SHARES) if row.rows else None
-    if severity:
-        yield Finding(
-            "empty_answers",
-            severity,
-            f"{row.empty_answers:,} of {row.rows:,} answers ({row.empty_answers / row.rows:.0%}) are empty.",
-            {"empty": row.empty_answers, "rows": row.rows, "share": row.empty_answers / row.rows},
-            "Look at the prompts and stop tokens of the run; every mean score holds these rows.",
-        )
+    yield from empty_answers(row.empty_answers, row.rows)
     if row.rows and row.errors > UNREADABLE * row.rows:
         yield Finding(
             "unreadable",
