@@ -386,14 +386,19 @@ class Config(Settings):
         return settings
 
     @property
+    def needs_vllm(self) -> bool:
+        """Whether jobs that answer prompts run vLLM, in process or as a server."""
+        engine, serve = self.inference.engine, self.inference.openai.serve
+        return engine == "vllm" or (engine == "openai" and serve == "vllm")
+
+    @property
     def inference_gpus(self) -> int:
         """GPUs of a job that answers prompts: as many as its engine puts the model on."""
-        engine, serve = self.inference.engine, self.inference.openai.serve
-        if self.gpus == 0 or (engine == "openai" and serve is None):
+        inference = self.inference
+        elsewhere = inference.engine == "openai" and inference.openai.serve is None
+        if self.gpus == 0 or elsewhere:
             return 0
-        vllm = self.inference.vllm
-        on_vllm = engine == "vllm" or (engine == "openai" and serve == "vllm")
-        return vllm.tensor_parallel * vllm.data_parallel if on_vllm else 1
+        return inference.vllm.tensor_parallel * inference.vllm.data_parallel if self.needs_vllm else 1
 
     def scorer_of(self, model: str) -> str:
         """The model whose base scores LM features for cells of `model`."""

@@ -1,6 +1,7 @@
 # What the other files here share: the typed config, wildcard constraints, code digests and input functions.
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_config
@@ -46,6 +47,17 @@ or_exit(check_targets, sys.argv[1:], CFG)
 # vLLM for GPUs is a download of gigabytes that a machine without one has no use for.
 INFERENCE_CONDA = str(ROOT / "envs" / ("infer.yaml" if CFG.gpus else "infer-cpu.yaml"))
 ENVIRONMENTS = {stage: str(ROOT / folder) for stage, folder in CFG.environments.items()}
+if (
+    workflow.is_main_process
+    and CFG.needs_vllm
+    and not ("infer" in ENVIRONMENTS or find_spec("vllm"))
+):
+    # With conda the rule's own environment has it; whether there is conda is not known here.
+    print(
+        "Without conda, inference needs an environment with vLLM (docs/inference.md, Environments):"
+        " name it in `environments`, or set inference.engine to transformers.",
+        file=sys.stderr,
+    )
 
 
 # What is merged and exported beside train, val and test; nothing trains or is evaluated on it.

@@ -356,3 +356,52 @@ def test_provenance_verifies_and_names_what_was_changed(demo, tmp_path):
         "output results/references/en/tiny/bucket_references.json is not the file this step wrote"
         in broken.stdout
     )
+
+
+def test_chain_of_thought_and_the_oracle_are_answered_outside_the_table(demo):
+    """Neither is a method of the demo's table; the oracle's output says what it is, and no table takes it."""
+    cot, oracle = "en_cot_tiny", "en_hdporef_tiny"
+    demo.outcome(targets=[f"results/predictions/{cot}/test.jsonl", f"results/metrics/{oracle}.json"])
+    made = {
+        cell: json.loads((demo.runs / f"results/predictions/{cell}/test.manifest.json").read_text())[
+            "details"
+        ]
+        for cell in (cot, oracle)
+    }
+    assert (made[cot]["prompt_mode"], made[cot]["oracle"]) == ("cot", False)
+    lines = (demo.runs / f"results/predictions/{cot}/test.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    unlabelled = sum(
+        not re.search(
+            r"^\W*(?:Final answer|最终答案)\W*[:：]",
+            row.get("raw_prediction", row["prediction"]),
+            re.I | re.M,
+        )
+        for row in rows
+    )
+    assert made[cot]["counts"]["without_final_answer"] == unlabelled > 0
+    assert (made[oracle]["prompt_mode"], made[oracle]["oracle"]) == ("oracle", True)
+    report = demo.runs / f"results/metrics/{oracle}.json"
+    assert json.loads(report.read_text())["oracle"] is True
+    # It was asked with the reference in sight: longer prompts to the same rows than HDPO's own.
+    hdpo = json.loads((demo.runs / "results/predictions/en_hdpo_tiny/test.manifest.json").read_text())[
+        "details"
+    ]
+    assert made[oracle]["coverage"] == hdpo["coverage"]
+    assert made[oracle]["counts"]["prompt_tokens"] > hdpo["counts"]["prompt_tokens"]
+    table = [
+        sys.executable,
+        "-m",
+        "polyalign",
+        "tables",
+        "--metrics",
+        report,
+        "--out",
+        demo.runs / "oracle_table",
+    ]
+    done = subprocess.run(
+        table, cwd=demo.root, env=demo.environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert "oracle" in done.stderr + done.stdout
+    assert not (demo.runs / "oracle_table").exists()

@@ -96,7 +96,12 @@ def model_of(family: str, seed: int = 0) -> torch.nn.Module:
         # A window shorter than the prompts of the tests, so that the sliding cache is used.
         "gemma2": Gemma2Config(**_SIZES, sliding_window=16, query_pre_attn_scalar=32),
     }[family]
-    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    if family == "gemma2":
+        # It multiplies its embeddings, which are its output weights too: large ones only repeat the last token.
+        with torch.no_grad():
+            model.get_input_embeddings().weight.mul_(0.05)
+    return model
 
 
 def save_model(folder: Path, family: str = "qwen2.5", seed: int = 0) -> Path:

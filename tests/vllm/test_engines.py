@@ -40,6 +40,8 @@ def expected(checkpoint, records, engine_on):
         for name, decoding in (("greedy", GREEDY), ("penalized", PENALIZED)):
             with engine_on(checkpoint, mode, decoding) as engine:
                 found[mode, name] = answers(engine, requests_of(checkpoint.tokenizer, records, mode))
+                # Models that say nothing, or the same to everyone, would agree whatever they are sent.
+                assert len({done.text for done in found[mode, name].values()} - {""}) == len(records)
     return found
 
 
