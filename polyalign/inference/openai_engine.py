@@ -57,6 +57,10 @@ def open_openai_engine(
             fix="set it or the environment variable OPENAI_BASE_URL, or let the job start one by"
             " inference.openai.serve",
         )
+    if options.serve:
+        # Both servers know the model by the folder they were started with.
+        name = str(model_dir.resolve())
+        settings = settings.model_copy(update={"openai": options.model_copy(update={"model": name})})
     with serve_model(model_dir, settings) if options.serve else nullcontext(url) as base_url:
         engine = OpenAIEngine(base_url, model_dir, tokenizer, mode, decoding, settings, stop_token_ids)
         try:
@@ -119,9 +123,15 @@ class OpenAIEngine:
 
     def _find_model(self, wanted: str | None) -> tuple[str, int | None]:
         """(name, most tokens where the server says) of the model to ask."""
+        if self.options.serve:
+            # It was started with these names and limits.
+            return wanted, None
         try:
             listed = {entry.id: entry for entry in self._streamer.run(self._list_models())}
         except openai.OpenAIError as error:
+            # The name is enough to ask; some servers have no list, or list what they could load.
+            if wanted is not None and isinstance(error, openai.APIStatusError):
+                return wanted, None
             raise PolyAlignError(f"the server does not list its models: {self._told(error)}") from None
         if wanted is None and len(listed) == 1:
             wanted = next(iter(listed))

@@ -65,6 +65,9 @@ def answering(
             self.wfile.write(data)
 
         def do_GET(self) -> None:
+            if not models:
+                self._send(404, {"error": {"message": "no list here"}})
+                return
             listed = [{"id": name, "object": "model", "created": 0, "owned_by": "x"} for name in models]
             self._send(200, {"object": "list", "data": listed})
 

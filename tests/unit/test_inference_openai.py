@@ -176,6 +176,18 @@ def test_which_model_is_meant_must_be_clear(model):
             assert engine.describe()["model"] == "b"
 
 
+def test_a_server_without_a_list_is_asked_for_the_model_by_name(model):
+    with answering(models=()) as (url, asked):
+        with (
+            pytest.raises(PolyAlignError, match="does not list its models: NotFoundError"),
+            opened(model, url),
+        ):
+            pass
+        with opened(model, url, model="mine") as engine:
+            assert isinstance(answers(engine, requests_of(1))[0], Completion)
+    assert asked.bodies[-1]["model"] == "mine"
+
+
 def test_a_server_that_is_not_there_is_told_without_the_key(model):
     with (
         pytest.raises(PolyAlignError, match="does not list its models") as error,
