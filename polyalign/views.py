@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from polyalign.buckets import weights_of_counts
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, atomic_path, made_folder, open_parquet, open_text, write_json
+from polyalign.files import StrPath, atomic_path, made_folder, open_parquet, write_json
 from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.record_columns import history_rows
@@ -193,7 +193,8 @@ def _write_chunk(chunk: _Chunk) -> bool:
 
     with ExitStack() as stack:
         stack.enter_context(collector_paused())
-        handles = {view: stack.enter_context(open_text(path, "w")) for view, path in chunk.parts.items()}
+        # Bytes of a whole batch at a time: a text file would encode and write every few lines by themselves.
+        handles = {view: stack.enter_context(open(path, "wb")) for view, path in chunk.parts.items()}
         between = ""
         texts = _TEXT_FIELDS if "current" in handles else (*_ALPACA_FIELDS, *_PROFILE_FIELDS)
         columns = [*texts, "dialogue_history", *(["meta"] if "current" in handles else [])]
@@ -201,7 +202,8 @@ def _write_chunk(chunk: _Chunk) -> bool:
             quoted = {name: _quoted(batch.column(name).to_pylist()) for name in texts}
             histories = history_rows(batch.column("dialogue_history"))
             if current := handles.get("current"):
-                current.writelines(_record_lines(quoted, histories, batch.column("meta").to_pylist()))
+                metas = batch.column("meta").to_pylist()
+                current.write("".join(_record_lines(quoted, histories, metas)).encode())
             if len(handles) == ("current" in handles):
                 continue
             alpaca = [_ALPACA % item for item in _zipped(quoted, _ALPACA_FIELDS)]
@@ -209,11 +211,11 @@ def _write_chunk(chunk: _Chunk) -> bool:
             has_history = has_history or any(pairs)
             if plain := handles.get("llamafactory"):
                 items = [f"{{{a}{h}}}" for a, h in zip(alpaca, pairs, strict=True)]
-                plain.write(between + ",\n".join(items))
+                plain.write((between + ",\n".join(items)).encode())
             if weighted := handles.get("dist_sft"):
                 profiles = [profile(item) for item in _zipped(quoted, _PROFILE_FIELDS)]
                 items = [f"{{{a}, {p}{h}}}" for a, p, h in zip(alpaca, profiles, pairs, strict=True)]
-                weighted.write(between + ",\n".join(items))
+                weighted.write((between + ",\n".join(items)).encode())
             between = ",\n"
     return has_history
 
