@@ -249,7 +249,8 @@ def open_parquet(path: StrPath) -> pq.ParquetFile:
     source = Path(path)
     _must_exist(source)
     try:
-        return pq.ParquetFile(source)
+        # Read-ahead keeps all that it has read until the file is closed, which is the whole file in a stream.
+        return pq.ParquetFile(source, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(
             f"not a readable Parquet file ({error})",

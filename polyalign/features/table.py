@@ -136,11 +136,15 @@ def read_origin(path: StrPath) -> tuple[list[str], MadeBy]:
     return [name for name in schema.names if name not in KEYS], MadeBy.of_metadata(schema.metadata)
 
 
+def _check_keys(schema: pa.Schema, file: StrPath) -> None:
+    for name in KEYS:
+        if name not in schema.names:
+            raise BadInput(f"column {name} is missing", file=file, expected="a feature table")
+
+
 def from_arrow(part: pa.Table | pa.RecordBatch, file: StrPath) -> FeatureTable:
     """Rows of a Parquet feature table; raises `BadInput` when a key column is missing."""
-    for name in KEYS:
-        if name not in part.schema.names:
-            raise BadInput(f"column {name} is missing", file=file, expected="a feature table")
+    _check_keys(part.schema, file)
     names = [name for name in part.schema.names if name not in KEYS]
     columns = [part.column(name).to_numpy(zero_copy_only=False) for name in names]
     values = np.column_stack(columns) if columns else np.zeros((part.num_rows, 0))
@@ -233,6 +237,24 @@ def _shifted(table: FeatureTable, start: int, rows: Sequence[tuple[int, Mapping[
     if "source_index" in rows[0][1]:
         return table
     return replace(table, source_index=table.source_index + start)
+
+
+def feature_columns(part: pa.Table) -> list[str]:
+    """Names of the features among the columns of a part of a feature table."""
+    return [name for name in part.column_names if name not in KEYS]
+
+
+def read_arrow_chunks(path: StrPath, rows: int = 8192) -> Iterator[tuple[pa.Table, MadeBy]]:
+    """Stream a feature file as (Arrow table of at most `rows` rows, what measured it); as `read_feature_chunks`."""
+    if not str(path).endswith(".parquet"):
+        for chunk in read_feature_chunks(path, rows):
+            yield _to_arrow(chunk, table_schema(chunk.names, chunk.made_by)), chunk.made_by
+        return
+    with open_parquet(path) as parquet:
+        _check_keys(parquet.schema_arrow, path)
+        origin = MadeBy.of_metadata(parquet.schema_arrow.metadata)
+        for batch in parquet.iter_batches(batch_size=rows):
+            yield pa.Table.from_batches([batch]), origin
 
 
 def read_features(path: StrPath) -> FeatureTable:

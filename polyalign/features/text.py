@@ -27,6 +27,8 @@ from polyalign.records import normalize_text
 BATCH_ROWS = 512
 BATCH_CHARACTERS = 400_000
 """A batch ends at whichever comes first; the second bounds memory when answers are long."""
+LEAST_ROWS = 64
+"""Smaller batches would cost more than they gain by keeping all processes busy to the end."""
 
 
 def measure_batch(texts: Sequence[str], backend: Backend) -> np.ndarray:
@@ -44,13 +46,13 @@ def measure_batch(texts: Sequence[str], backend: Backend) -> np.ndarray:
     return round_decimals(np.column_stack([columns[name] for name in TEXT_NAMES]))
 
 
-def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+def _batches(texts: Sequence[str], rows: int) -> Iterator[list[str]]:
     batch: list[str] = []
     characters = 0
     for text in texts:
         batch.append(normalize_text(text))
         characters += len(batch[-1])
-        if len(batch) == BATCH_ROWS or characters > BATCH_CHARACTERS:
+        if len(batch) == rows or characters > BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
@@ -108,7 +110,9 @@ class TextExtractor:
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """[texts, 134] float64 features of answers, in the order of `feature_names`; texts are normalized here."""
-        parts = list(self._measure_all(_batches(texts)))
+        # Several batches a process, so that none waits long for the last one.
+        rows = min(BATCH_ROWS, max(LEAST_ROWS, len(texts) // (8 * self._workers)))
+        parts = list(self._measure_all(_batches(texts, rows if self._workers > 1 else BATCH_ROWS)))
         return np.concatenate(parts) if parts else np.zeros((0, len(TEXT_NAMES)))
 
 

@@ -11,7 +11,7 @@ from polyalign.features.origin import MadeBy
 from polyalign.features.table import FeatureTable, read_features, write_features
 from polyalign.files import read_json, write_json
 from polyalign.records import RecordWriter
-from polyalign.references import build_references, quantile_index, read_references
+from polyalign.references import build_references, feature_statistics, quantile_index, read_references
 from polyalign.support import CLIP, support_distances, table_distances
 
 NAMES = ["wide", "constant", "steps"]
@@ -57,6 +57,13 @@ def test_quantiles_are_values_at_rounded_indices():
     # (n - 1) p halfway between two indices goes to the even one.
     assert [quantile_index(6, 0.1), quantile_index(16, 0.1), quantile_index(26, 0.1)] == [0, 2, 2]
     assert [quantile_index(1, 0.9), quantile_index(21, 0.5)] == [0, 10]
+
+
+def test_statistics_do_not_keep_the_values_they_were_taken_from():
+    values = np.arange(60, dtype=np.float64).reshape(3, 20)[:, ::-1].copy()
+    found = feature_statistics(values)
+    assert found["q50"].tolist() == [10.0, 30.0, 50.0]
+    assert all(part.base is None for part in found.values())
 
 
 def test_references_of_a_small_corpus(corpus, tmp_path):

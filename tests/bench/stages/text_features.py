@@ -1,0 +1,52 @@
+"""Text features of the kits' answers in both feature sets, on all cores."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from polyalign.features.text import TextExtractor
+from polyalign.throughput import usable_cores
+from tests.bench.harness import Case, Space
+from tests.bench.kit import kit_folder, kit_rows
+
+TITLE = "Text features"
+BOUND = (
+    "Python code that meets words for the first time: `paper-v1` NLTK's tokenizer and tagger rules, `core-v1` HanTa's "
+    "search for the best tags of a sentence, which takes half of its time; jieba takes a second to load. Counting is "
+    "array work. Linear in characters, over processes; words met before cost little, so a whole corpus goes several "
+    "times faster than the 2,000 rows of a kit, with which every process starts from nothing."
+)
+
+
+def _texts(language: str, answers: str) -> list[str]:
+    if answers == "human":
+        return [row["human_answer"] for row in kit_rows("current.jsonl", language)]
+    return [row["prediction"] for row in kit_rows("predictions.jsonl", language)]
+
+
+def _start(feature_set: str, language: str, answers: str, space: Space) -> Callable[[], int]:
+    os.environ["NLTK_DATA"] = str(kit_folder().parents[1] / "nltk_data")
+    texts = _texts(language, answers)
+    extractor = TextExtractor(feature_set, usable_cores())
+
+    def run() -> int:
+        with extractor as extract:
+            return len(extract(texts))
+
+    return run
+
+
+CASES = (
+    *(
+        Case(
+            f"{feature_set} {language} {answers}",
+            partial(_start, feature_set, language, answers),
+            published=f"text_features_{answers}" if language == "en" else None,
+            target=6.0 if language == "en" else None,
+            note=f"{rows:,} rows",
+        )
+        for feature_set in ("paper-v1", "core-v1")
+        for language, rows in (("en", 2000), ("zh", 400))
+        for answers in ("human", "predictions")
+    ),
+)
