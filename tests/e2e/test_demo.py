@@ -133,7 +133,7 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
         jobs = planned_jobs(demo.outcome("-n"))
     finally:
         undo()
-    assert jobs == {"evaluate_predictions": 10, "build_tables": 2}
+    assert jobs == {"evaluate_predictions": 10, "build_tables": 2, "audit_reports": 1}
 
 
 def test_an_environment_reruns_its_stage_alone(demo):
@@ -214,90 +214,7 @@ def test_a_touched_file_and_a_fresh_clone_rerun_nothing(demo, tmp_path):
     assert planned_jobs(clone.outcome("-n")) == {}
 
 
-def test_training_killed_goes_on_from_its_last_state(demo):
-    """SIGKILL in the middle of Bucket-SFT; the same command resumes and ends like the run never killed."""
-    finished = "results/checkpoints/en_bucketsft_tiny/manifest.json"
-    manifest = json.loads((demo.runs / finished).read_text())
-    weights = demo.runs / "results/checkpoints/en_bucketsft_tiny/model.safetensors"
-    expected = sha256_file(weights)
-    command = demo.command("--forcerun", "train_bucketsft", targets=[finished])
-    run = subprocess.Popen(
-        command,
-        cwd=demo.root,
-        env=demo.environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    state = demo.runs / "work/en_bucketsft_tiny"
-    deadline = time.monotonic() + 300
-    while not list(state.glob("*/checkpoints/checkpoint-*/complete.json")):
-        assert run.poll() is None, "training ended before it could be killed"
-        assert time.monotonic() < deadline, "no training state was written"
-        time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    demo.outcome(targets=[finished])
-    log = (demo.runs / "logs/train_bucketsft/en_tiny.log").read_text()
-    assert re.search(r"training: [1-9]\d* of \d+ steps done", log), log[-3000:]
-    assert sha256_file(weights) == expected
-    assert json.loads((demo.runs / finished).read_text())["params"] == manifest["params"]
-
-
-def failure_line(demo, tmp_path: Path, target: str, rule: str) -> str:
-    """The line that `rule` ends with when `target` is built from the mirror below `tmp_path`."""
-    sources = f"sources={{mirror: {tmp_path / 'mirror'}}}"
-    done = demo.snakemake("--directory", tmp_path / "runs", "--config", sources, targets=[target])
-    assert done.returncode != 0
-    lines = {line for line in (done.stdout + done.stderr).splitlines() if line.startswith(f"{rule}:")}
-    assert len(lines) == 1
-    return lines.pop()
-
-
-def test_a_malformed_raw_row_ends_in_one_line(demo, tmp_path):
-    dolly = tmp_path / "mirror" / "dolly"
-    dolly.mkdir(parents=True)
-    good = {"instruction": "Name a tree.", "context": "", "response": "An oak.", "category": "open_qa"}
-    lines = [json.dumps(good), json.dumps({**good, "response": 7})]
-    (dolly / "databricks-dolly-15k.jsonl").write_text("\n".join(lines) + "\n")
-    line = failure_line(demo, tmp_path, "results/formatted/dolly/train.parquet", "format_corpus")
-    for part in ("databricks-dolly-15k.jsonl", "row 2", "'response'", "expected"):
-        assert part in line
-    assert not list((tmp_path / "runs/results/formatted").rglob("*.parquet"))
-
-
-def test_a_missing_mirror_file_ends_in_one_line(demo, tmp_path):
-    (tmp_path / "mirror").mkdir()
-    line = failure_line(demo, tmp_path, "resources/raw/dolly/manifest.json", "mirror_source")
-    assert "databricks-dolly-15k.jsonl" in line
-    assert "fix:" in line
-
-
-def test_the_table_has_every_method_with_intervals(demo):
-    for lang in ("en", "zh"):
-        with open(demo.runs / f"results/tables/main_{lang}.csv", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        rows = [row for row in rows if row["table"] == "methods"]
-        assert tuple(dict.fromkeys(row["method"] for row in rows if row["method"] != "human")) == METHODS
-        f1 = [row for row in rows if row["metric"] == "qa_f1" and row["method"] in METHODS]
-        assert len(f1) == len(METHODS)
-        assert all(float(row["low"]) <= float(row["estimate"]) <= float(row["high"]) for row in f1)
-        for suffix in ("md", "html", "tex", "pdf", "png"):
-            assert (demo.runs / f"results/tables/main_{lang}.{suffix}").stat().st_size > 0
-
-
-def test_the_report_holds_every_table_figure_and_curve_and_loads_nothing(demo):
-    demo.outcome("--report", "results/report.html", targets=["tables"])
-    report = (demo.runs / "results/report.html").read_text()
-    for page in ("main", "datasets", "buckets", "ablation", "published"):
-        assert f"results/tables/{page}_zh.html" in report
-    for figure in ("main", "frontier", "buckets", "contributions"):
-        assert f"results/tables/{figure}_en.png" in report
-    assert "results/checkpoints/en_hdpo_tiny/loss_curve.png" in report
-    assert "Every metric of every method, with 95% bootstrap intervals" in report
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", report)
-
-
+# Both look at a run as it was built, so they stand before the test that trains a cell again.
 def status_of(demo, *configfiles: Path) -> dict[str, dict]:
     """{cell: its status} of the small demo."""
     files = ["config/demo.yaml", "tests/e2e/small.yaml", *map(str, configfiles)]
@@ -356,6 +273,95 @@ def test_provenance_verifies_and_names_what_was_changed(demo, tmp_path):
         "output results/references/en/tiny/bucket_references.json is not the file this step wrote"
         in broken.stdout
     )
+
+
+def test_training_killed_goes_on_from_its_last_state(demo):
+    """SIGKILL in the middle of Bucket-SFT; the same command resumes and ends like the run never killed."""
+    finished = "results/checkpoints/en_bucketsft_tiny/manifest.json"
+    manifest = json.loads((demo.runs / finished).read_text())
+    weights = demo.runs / "results/checkpoints/en_bucketsft_tiny/model.safetensors"
+    expected = sha256_file(weights)
+    command = demo.command("--forcerun", "train_bucketsft", targets=[finished])
+    run = subprocess.Popen(
+        command,
+        cwd=demo.root,
+        env=demo.environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = demo.runs / "work/en_bucketsft_tiny"
+    deadline = time.monotonic() + 300
+    while not list(state.glob("*/checkpoints/checkpoint-*/complete.json")):
+        assert run.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline, "no training state was written"
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    demo.outcome(targets=[finished])
+    log = (demo.runs / "logs/train_bucketsft/en_tiny.log").read_text()
+    assert re.search(r"training: [1-9]\d* of \d+ steps done", log), log[-3000:]
+    assert sha256_file(weights) == expected
+    assert json.loads((demo.runs / finished).read_text())["params"] == manifest["params"]
+
+
+def failure_line(demo, tmp_path: Path, target: str, rule: str) -> str:
+    """The line that `rule` ends with when `target` is built from the mirror below `tmp_path`."""
+    sources = f"sources={{mirror: {tmp_path / 'mirror'}}}"
+    done = demo.snakemake("--directory", tmp_path / "runs", "--config", sources, targets=[target])
+    assert done.returncode != 0
+    lines = {line for line in (done.stdout + done.stderr).splitlines() if line.startswith(f"{rule}:")}
+    assert len(lines) == 1
+    return lines.pop()
+
+
+def test_a_malformed_raw_row_ends_in_one_line(demo, tmp_path):
+    dolly = tmp_path / "mirror" / "dolly"
+    dolly.mkdir(parents=True)
+    good = {"instruction": "Name a tree.", "context": "", "response": "An oak.", "category": "open_qa"}
+    lines = [json.dumps(good), json.dumps({**good, "response": 7})]
+    (dolly / "databricks-dolly-15k.jsonl").write_text("\n".join(lines) + "\n")
+    line = failure_line(demo, tmp_path, "results/formatted/dolly/train.parquet", "format_corpus")
+    for part in ("databricks-dolly-15k.jsonl", "row 2", "'response'", "expected"):
+        assert part in line
+    assert not list((tmp_path / "runs/results/formatted").rglob("*.parquet"))
+
+
+def test_a_missing_mirror_file_ends_in_one_line_before_any_job(demo, tmp_path):
+    (tmp_path / "mirror").mkdir()
+    sources = f"sources={{mirror: {tmp_path / 'mirror'}}}"
+    target = "resources/raw/dolly/manifest.json"
+    done = demo.snakemake("--directory", tmp_path / "runs", "--config", sources, targets=[target])
+    assert done.returncode != 0
+    (line,) = {line for line in done.stderr.splitlines() if "databricks-dolly-15k.jsonl" in line}
+    assert "fix:" in line
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs" / target).exists()
+
+
+def test_the_table_has_every_method_with_intervals(demo):
+    for lang in ("en", "zh"):
+        with open(demo.runs / f"results/tables/main_{lang}.csv", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        rows = [row for row in rows if row["table"] == "methods"]
+        assert tuple(dict.fromkeys(row["method"] for row in rows if row["method"] != "human")) == METHODS
+        f1 = [row for row in rows if row["metric"] == "qa_f1" and row["method"] in METHODS]
+        assert len(f1) == len(METHODS)
+        assert all(float(row["low"]) <= float(row["estimate"]) <= float(row["high"]) for row in f1)
+        for suffix in ("md", "html", "tex", "pdf", "png"):
+            assert (demo.runs / f"results/tables/main_{lang}.{suffix}").stat().st_size > 0
+
+
+def test_the_report_holds_every_table_figure_and_curve_and_loads_nothing(demo):
+    demo.outcome("--report", "results/report.html", targets=["tables"])
+    report = (demo.runs / "results/report.html").read_text()
+    for page in ("main", "datasets", "buckets", "ablation", "published"):
+        assert f"results/tables/{page}_zh.html" in report
+    for figure in ("main", "frontier", "buckets", "contributions"):
+        assert f"results/tables/{figure}_en.png" in report
+    assert "results/checkpoints/en_hdpo_tiny/loss_curve.png" in report
+    assert "Every metric of every method, with 95% bootstrap intervals" in report
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", report)
 
 
 def test_chain_of_thought_and_the_oracle_are_answered_outside_the_table(demo):

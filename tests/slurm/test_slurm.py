@@ -95,15 +95,17 @@ def test_a_job_out_of_memory_is_tried_again_with_more(built):
 
 
 def test_a_failing_rule_is_reported_with_its_log(run: SlurmRun, tmp_path):
-    (tmp_path / "mirror").mkdir()
+    raw = tmp_path / "mirror" / "dolly"
+    raw.mkdir(parents=True)
+    (raw / "databricks-dolly-15k.jsonl").write_text('{"instruction": "Name a tree.", "response": 7}\n')
     sources = f"sources={{mirror: {tmp_path / 'mirror'}}}"
-    target = "resources/raw/dolly/manifest.json"
+    target = "results/formatted/dolly/manifest.json"
     code, output = run.finish(
         "--config", sources, "--retries", "0", targets=(target,), directory=tmp_path / "runs"
     )
     assert code != 0
-    assert "logs/mirror_source/dolly.log" in output
-    assert "databricks-dolly-15k.jsonl" in output
+    assert "logs/format_corpus/dolly.log" in output
+    assert "databricks-dolly-15k.jsonl, row 1" in output
     assert not (tmp_path / "runs" / target).exists()
 
 
