@@ -50,7 +50,18 @@ STAGES = (
     {"detection"},
     {"audit", "overview", "plots", "tables"},
     {"human_eval"},
-    {"base_models", "cli", "config", "config_docs", "plan", "provenance", "run_crate", "status", "__main__"},
+    {
+        "base_models",
+        "cli",
+        "config",
+        "config_docs",
+        "config_sections",
+        "plan",
+        "provenance",
+        "run_crate",
+        "status",
+        "__main__",
+    },
 )
 ORDER = dict.fromkeys(FOUNDATION, 0) | {
     name: position for position, names in enumerate(STAGES, start=1) for name in names

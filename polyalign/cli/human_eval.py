@@ -1,17 +1,18 @@
-"""`python -m polyalign human-eval build` and `summarize`."""
+"""Commands of the blind human evaluation: human-eval build, human-eval summarize."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from polyalign.cli.app import Folder, Language, app, say
 from polyalign.errors import BadInput
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
 
-app = typer.Typer(help="Blind human evaluation: build its pages, summarize what annotators exported.")
+human_eval = typer.Typer(help="Blind human evaluation: build its pages, summarize what annotators exported.")
+app.add_typer(human_eval, name="human-eval")
 
 
 class PageMode(StrEnum):
@@ -27,13 +28,6 @@ class ShownReference(StrEnum):
     shown = "shown"
     answer = "answer"
     none = "none"
-
-
-class SiteLanguage(StrEnum):
-    """Languages of the corpora."""
-
-    en = "en"
-    zh = "zh"
 
 
 def named_files(values: list[str]) -> dict[str, Path]:
@@ -54,14 +48,14 @@ def named_files(values: list[str]) -> dict[str, Path]:
     return found
 
 
-@app.command()
+@human_eval.command()
 def build(
     records: Annotated[Path, typer.Option(help="Records of the split, Parquet or JSONL.")],
     predictions: Annotated[
         list[str], typer.Option(help="NAME=FILE: a system's predictions, JSONL; repeat for several.")
     ],
-    language: Annotated[SiteLanguage, typer.Option(help="Language of the records.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    language: Annotated[Language, typer.Option(help="Language of the records.")],
+    out: Folder,
     mode: Annotated[
         list[PageMode] | None, typer.Option(help="Page to build; repeat for both. None: both.")
     ] = None,
@@ -87,18 +81,15 @@ def build(
     files = named_files(predictions)
     details = build_sites(records, files, out, language=language.value, settings=settings)
     for name, site in details["sites"].items():
-        print(
-            f"{name}: {site['items']} items of {details['prompts']} prompts -> {out}/site/{name}.html",
-            file=sys.stderr,
-        )
-    print(f"key, not for annotators -> {out}/key.json", file=sys.stderr)
+        say(f"{name}: {site['items']} items of {details['prompts']} prompts -> {out}/site/{name}.html")
+    say(f"key, not for annotators -> {out}/key.json")
 
 
-@app.command()
+@human_eval.command()
 def summarize(
     exports: Annotated[list[Path], typer.Argument(help="Files that annotators exported from the pages.")],
     key: Annotated[Path, typer.Option(help="key.json of the build.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    out: Folder,
     metrics: Annotated[
         list[Path] | None, typer.Option(help="Evaluation reports of the systems, for correlations; repeat.")
     ] = None,
@@ -109,4 +100,4 @@ def summarize(
     from polyalign.human_eval.summary import summarize as summarize_files
 
     details = summarize_files(exports, key, out, metrics=metrics or [], bootstrap=bootstrap, seed=seed)
-    print(f"{details['ratings']} ratings of {details['annotators']} annotators -> {out}", file=sys.stderr)
+    say(f"{details['ratings']} ratings of {details['annotators']} annotators -> {out}")
