@@ -106,5 +106,5 @@ def test_modules_are_of_readable_size(root):
         str(path) for path in (root / "polyalign").rglob("*.py") if len(path.read_text().splitlines()) > 500
     ]
     assert long == []
-    assert len((root / "Snakefile").read_text().splitlines()) <= 80
+    assert len((root / "Snakefile").read_text().splitlines()) <= 110
     assert all(len(path.read_text().splitlines()) <= 300 for path in (root / "rules").glob("*.smk"))
