@@ -74,11 +74,12 @@ format: $(READY) ## format Python and Snakemake files
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-lock: ## write requirements/cpu.txt from requirements/cpu.in
+lock: ## write requirements/cpu.txt from requirements/cpu.in, and envs/ from both
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/pip install --quiet torch==2.13.0
 	.venv-lock/bin/pip install --quiet -r requirements/cpu.in
-	.venv-lock/bin/pip freeze | sed 's/+cpu$$//' > requirements/cpu.txt
+	.venv-lock/bin/pip freeze --all --exclude pip | sed 's/+cpu$$//' > requirements/cpu.txt
+	.venv-lock/bin/python -m polyalign.environment_files
 	rm -r .venv-lock
 
 clean: ## remove the demo's results (the environment stays)

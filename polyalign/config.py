@@ -40,7 +40,7 @@ TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
 TRAINED_FROM = {"dpo": ("sft",), "hdpo": ("sft", "bucketsft"), "hdporef": ("hdpo",)}
 """Methods whose models a method starts from or takes its pairs from; hdporef is the policy of hdpo."""
 
-Stage = Literal["data", "eval", "features", "infer", "train"]
+Stage = Literal["data", "eval", "features", "infer", "report", "train"]
 MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")
 
 
@@ -54,6 +54,10 @@ class Config(Settings):
         "makes cells named {lang}_{method}_{model}-s43",
     )
     gpus: int = Field(1, ge=0, description="GPUs of a training, scoring or inference job; 0 runs on CPU")
+    accelerator: Literal["cuda", "rocm"] = Field(
+        "cuda",
+        description="kind of GPU: cuda for NVIDIA, rocm for AMD; chooses the environments of the stages",
+    )
     grid: Grid = Field(Grid(), description="cells of the tables")
     corpora: dict[Language, list[str]] = Field(description="corpora of each language, in order")
     sources: Sources = Field(Sources(), description="raw corpora")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, sha256_json
+from polyalign.files import StrPath, sha256_file, sha256_json
 
 VARIABLE = "POLYALIGN_ENVIRONMENTS"
 _ENTERED = "POLYALIGN_ENTERED"
@@ -32,8 +32,14 @@ def python_of(environment: Path) -> Path:
 
 
 def packages_digest(environment: StrPath) -> str:
-    """Digest of the names and versions installed there: what a result owes to its environment."""
+    """Digest of the names and versions installed there: what a result owes to its environment.
+
+    A container's packages are those that its image is built from (`polyalign.containers`).
+    """
     python_of(Path(environment))
+    pins = Path(environment) / "pins.txt"
+    if pins.is_file():
+        return sha256_file(pins)
     found = Path(environment).glob("lib/python*/site-packages/*.dist-info")
     return sha256_json(sorted(folder.name.removesuffix(".dist-info") for folder in found))
 

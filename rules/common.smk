@@ -8,6 +8,7 @@ from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_confi
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.digest import environment_digest as digest_of_environment
+from polyalign.environment_files import file_name
 from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
@@ -15,6 +16,7 @@ from polyalign.files import sha256_file
 from polyalign.human_eval.build import source_digest
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
+from polyalign.run_lock import hold_folder
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -44,8 +46,6 @@ CONFIG_FILES = " + ".join(os.path.relpath(file) for file in reversed(workflow.co
 CFG = or_exit(load_config, config, CONFIG_FILES)
 or_exit(check_targets, sys.argv[1:], CFG)
 
-# vLLM for GPUs is a download of gigabytes that a machine without one has no use for.
-INFERENCE_CONDA = str(ROOT / "envs" / ("infer.yaml" if CFG.gpus else "infer-cpu.yaml"))
 ENVIRONMENTS = {stage: str(ROOT / folder) for stage, folder in CFG.environments.items()}
 if (
     workflow.is_main_process
@@ -58,6 +58,10 @@ if (
         " name it in `environments`, or set inference.engine to transformers.",
         file=sys.stderr,
     )
+
+
+onstart:
+    or_exit(hold_folder, Path.cwd())
 
 
 # What is merged and exported beside train, val and test; nothing trains or is evaluated on it.
@@ -84,13 +88,17 @@ def code_digest(rule_name):
     return digest_of(str(ROOT / "workflow_scripts" / f"{rule_name}.py"))
 
 
+def conda_file(stage):
+    """The stage's conda file, for the GPUs that the configuration has, or for CPUs."""
+    return str(ROOT / "envs" / file_name(stage, CFG.accelerator if CFG.gpus else "cpu"))
+
+
 def environment_digest(stage):
     """What the stage's environment file asks for, or what is installed in the virtual environment that the
     configuration names for it, so that a change of either makes the stage's results stale."""
     if stage in ENVIRONMENTS:
         return f"{stage} environment {or_exit(packages_digest, ENVIRONMENTS[stage])[:16]}"
-    file = INFERENCE_CONDA if stage == "infer" else str(ROOT / "envs" / f"{stage}.yaml")
-    return digest_of_environment(file)
+    return digest_of_environment(conda_file(stage))
 
 
 def growing(amount):

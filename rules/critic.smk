@@ -14,7 +14,7 @@ rule select_pair_rows:
     wildcard_constraints:
         split="train|val",
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -52,7 +52,7 @@ rule build_pairs:
     wildcard_constraints:
         split="train|val",
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -83,7 +83,7 @@ rule train_critic:
     benchmark:
         "benchmarks/train_critic/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -114,7 +114,7 @@ rule score_pairs:
     wildcard_constraints:
         split="train|val",
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -147,7 +147,7 @@ rule export_pair_views:
     benchmark:
         "benchmarks/export_pair_views/{lang}_{model}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -11,7 +11,7 @@ if CFG.sources.kind == "demo":
         benchmark:
             "benchmarks/generate_source/{dataset}.tsv"
         conda:
-            "../envs/data.yaml"
+            conda_file("data")
         threads: 1
         resources:
             mem_mb=growing(2000),
@@ -36,7 +36,7 @@ elif CFG.sources.kind == "mirror":
         benchmark:
             "benchmarks/mirror_source/{dataset}.tsv"
         conda:
-            "../envs/data.yaml"
+            conda_file("data")
         threads: 1
         resources:
             mem_mb=growing(1000),
@@ -62,7 +62,7 @@ else:
             "benchmarks/fetch_source/{dataset}.tsv"
         localrule: True
         conda:
-            "../envs/data.yaml"
+            conda_file("data")
         threads: 1
         resources:
             mem_mb=growing(2000),
@@ -90,7 +90,7 @@ rule format_corpus:
     benchmark:
         "benchmarks/format_corpus/{dataset}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -117,7 +117,7 @@ rule find_duplicates:
     benchmark:
         "benchmarks/find_duplicates/{lang}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 2
     resources:
         mem_mb=growing(2000),
@@ -142,7 +142,7 @@ rule find_near_duplicates:
     benchmark:
         "benchmarks/find_near_duplicates/{lang}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 2
     resources:
         mem_mb=growing(2000),
@@ -173,7 +173,7 @@ rule drop_duplicates:
     benchmark:
         "benchmarks/drop_duplicates/{dataset}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -196,7 +196,7 @@ rule report_deduplication:
     benchmark:
         "benchmarks/report_deduplication.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(500),
@@ -224,7 +224,7 @@ rule merge_splits:
     wildcard_constraints:
         lang=one_of(lang for lang in CFG.corpora if lang not in CFG.released_records),
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -259,7 +259,7 @@ rule export_views:
     benchmark:
         "benchmarks/export_views/{lang}.tsv"
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 2
     resources:
         mem_mb=growing(2000),

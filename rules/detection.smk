@@ -12,7 +12,7 @@ rule build_stand_ins:
     benchmark:
         "benchmarks/build_stand_ins/{lang}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -43,7 +43,7 @@ rule detect_texts:
     wildcard_constraints:
         detector="|".join(DETECTORS),
     conda:
-        INFERENCE_CONDA
+        conda_file("infer")
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -94,7 +94,7 @@ rule detect_language:
     benchmark:
         "benchmarks/detect_language/{lang}.tsv"
     conda:
-        INFERENCE_CONDA
+        conda_file("infer")
     threads: 1
     resources:
         gpu=min(CFG.gpus, 1),
@@ -157,7 +157,7 @@ rule summarize_detection:
     benchmark:
         "benchmarks/summarize_detection/{lang}.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -171,6 +171,6 @@ rule summarize_detection:
         seed=CFG.seed,
         published=file_digest("resources/published/detection.csv"),
         code=code_digest("summarize_detection"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/summarize_detection.py"

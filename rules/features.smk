@@ -15,7 +15,7 @@ rule fetch_nltk_data:
         "benchmarks/fetch_nltk_data.tsv"
     localrule: True
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -42,7 +42,7 @@ rule extract_text_features:
     benchmark:
         sharded("benchmarks/extract_text_features/{lang}_{split}.tsv")
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 8
     resources:
         mem_mb=growing(8000),
@@ -70,7 +70,7 @@ rule extract_prediction_text_features:
     benchmark:
         sharded("benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv")
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 8
     resources:
         mem_mb=growing(8000),
@@ -96,7 +96,7 @@ rule score_human_features:
     benchmark:
         sharded("benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv")
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -126,7 +126,7 @@ rule score_prediction_features:
     benchmark:
         sharded("benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv")
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 4
     resources:
         gpu=min(CFG.gpus, 1),
@@ -158,7 +158,7 @@ if CFG.features.shards > 1:
             by="[^/]+",
             answers="[^/]+",
         conda:
-            "../envs/features.yaml"
+            conda_file("features")
         threads: 1
         resources:
             mem_mb=growing(4000),

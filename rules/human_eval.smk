@@ -15,7 +15,7 @@ rule build_human_eval:
     benchmark:
         "benchmarks/build_human_eval/{lang}.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -25,7 +25,7 @@ rule build_human_eval:
         settings=HUMAN_EVAL_BUILD,
         page=human_eval_page(),
         code=code_digest("build_human_eval"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/build_human_eval.py"
 
@@ -53,7 +53,7 @@ rule summarize_human_eval:
     benchmark:
         "benchmarks/summarize_human_eval/{lang}.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -63,6 +63,6 @@ rule summarize_human_eval:
         confidence=CFG.human_eval.confidence,
         seed=CFG.human_eval.seed,
         code=code_digest("summarize_human_eval"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/summarize_human_eval.py"

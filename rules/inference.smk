@@ -16,7 +16,7 @@ if CFG.inference.shards == 1:
         benchmark:
             "benchmarks/generate_predictions/{lang}_{method}_{model}_{split}.tsv"
         conda:
-            INFERENCE_CONDA
+            conda_file("infer")
         threads: 4
         resources:
             gpu=CFG.inference_gpus,
@@ -47,7 +47,7 @@ else:
         benchmark:
             "benchmarks/generate_shard/{lang}_{method}_{model}_{split}_{scatteritem}.tsv"
         conda:
-            INFERENCE_CONDA
+            conda_file("infer")
         threads: 4
         resources:
             gpu=CFG.inference_gpus,
@@ -78,13 +78,13 @@ else:
         benchmark:
             "benchmarks/gather_predictions/{lang}_{method}_{model}_{split}.tsv"
         conda:
-            "../envs/data.yaml"
+            conda_file("infer")
         threads: 1
         resources:
             mem_mb=growing(8000),
             runtime=growing(60),
         params:
             code=code_digest("gather_predictions"),
-            environment=environment_digest("data"),
+            environment=environment_digest("infer"),
         script:
             "../workflow_scripts/gather_predictions.py"

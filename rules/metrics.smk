@@ -26,7 +26,7 @@ rule evaluate_predictions:
     benchmark:
         "benchmarks/evaluate_predictions/{lang}_{method}_{model}.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("eval")
     threads: 2
     resources:
         mem_mb=growing(16000),
@@ -54,13 +54,13 @@ rule audit_reports:
     benchmark:
         "benchmarks/audit_reports/all.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
         code=code_digest("audit_reports"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/audit_reports.py"

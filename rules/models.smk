@@ -11,7 +11,7 @@ rule build_tiny_model:
     benchmark:
         "benchmarks/build_tiny_model/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -36,7 +36,7 @@ rule fetch_model:
         "benchmarks/fetch_model/{model}.tsv"
     localrule: True
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 1
     resources:
         mem_mb=growing(4000),

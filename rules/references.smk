@@ -18,7 +18,7 @@ rule build_references:
     benchmark:
         "benchmarks/build_references/{lang}_{scorer}.tsv"
     conda:
-        "../envs/features.yaml"
+        conda_file("features")
     threads: 1
     resources:
         mem_mb=growing(8000),

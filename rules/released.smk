@@ -30,7 +30,7 @@ rule fetch_released:
         artifact=one_of(name for name, path in LOCAL.items() if path is None),
     localrule: True
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -57,7 +57,7 @@ rule import_records:
     wildcard_constraints:
         lang=one_of(CFG.released_records),
     conda:
-        "../envs/data.yaml"
+        conda_file("data")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -84,7 +84,7 @@ rule import_checkpoint:
         cell=one_of(CFG.cells_from("checkpoint")),
     localrule: True
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -114,7 +114,7 @@ rule import_predictions:
     wildcard_constraints:
         cell=one_of(CFG.cells_from("predictions")),
     conda:
-        "../envs/infer.yaml"
+        conda_file("infer")
     threads: 1
     resources:
         mem_mb=growing(4000),

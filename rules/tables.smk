@@ -76,7 +76,7 @@ rule build_tables:
     benchmark:
         "benchmarks/build_tables/{lang}.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -86,7 +86,7 @@ rule build_tables:
         compared=compared_reports,
         published=file_digest("resources/published/metrics.csv"),
         code=code_digest("build_tables"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/build_tables.py"
 
@@ -120,7 +120,7 @@ rule build_inventory:
     benchmark:
         "benchmarks/build_inventory.tsv"
     conda:
-        "../envs/eval.yaml"
+        conda_file("report")
     threads: 1
     resources:
         mem_mb=growing(2000),
@@ -132,6 +132,6 @@ rule build_inventory:
         scope=scope_in_words(),
         published=file_digest("resources/published/inventory.csv"),
         code=code_digest("build_inventory"),
-        environment=environment_digest("eval"),
+        environment=environment_digest("report"),
     script:
         "../workflow_scripts/build_inventory.py"

@@ -25,7 +25,7 @@ rule train_sft:
     benchmark:
         "benchmarks/train_sft/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=CFG.gpus,
@@ -64,7 +64,7 @@ rule train_bucketsft:
     benchmark:
         "benchmarks/train_bucketsft/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=CFG.gpus,
@@ -105,7 +105,7 @@ rule train_dpo:
     benchmark:
         "benchmarks/train_dpo/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=CFG.gpus,
@@ -147,7 +147,7 @@ rule train_hdpo:
     benchmark:
         "benchmarks/train_hdpo/{lang}_{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        conda_file("train")
     threads: 4
     resources:
         gpu=CFG.gpus,

@@ -8,10 +8,10 @@ import sys
 # Commands join the application, and stand in --help, in the order of these imports.
 from polyalign.cli.app import app, say
 
-from polyalign.cli import data, features, reports, runs, human_eval  # isort: skip
+from polyalign.cli import data, features, reports, human_eval, workflow  # isort: skip
 from polyalign.errors import EXIT_CODE, PolyAlignError
 
-__all__ = ["app", "data", "features", "human_eval", "main", "reports", "runs"]
+__all__ = ["app", "data", "features", "human_eval", "main", "reports", "workflow"]
 
 _LIST_OPTIONS = {
     "human-eval": ("--predictions", "--mode", "--metrics"),

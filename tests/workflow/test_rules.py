@@ -18,6 +18,7 @@ def blocks(root):
         (r'script:\s+"\.\./workflow_scripts/{rule}\.py"', "the script of its own name"),
         (r'code=code_digest\("{rule}"\)', "a digest of its code"),
         (r'environment=environment_digest\("{stage}"\)', "a digest of its environment"),
+        (r'conda:\s+conda_file\("{stage}"\)', "a conda environment"),
         (r"manifest=", "a manifest"),
         (r"log:", "a log"),
         (r"benchmark:", "a benchmark"),
@@ -30,9 +31,8 @@ def test_every_rule_with_a_script_states(root, pattern, what):
     for file, rule, text in blocks(root):
         if "script:" not in text:
             continue
-        stage = re.search(r'envs/([\w-]+)\.yaml"|(INFERENCE_CONDA)', text)
-        name = "infer" if stage and stage.group(2) else stage and stage.group(1)
-        wanted = pattern.format(rule=rule, stage=name)
+        stage = re.search(r'conda_file\("(\w+)"\)', text)
+        wanted = pattern.format(rule=rule, stage=stage and stage.group(1))
         if not re.search(wanted, text):
             lacking.append(f"{file}: {rule}")
     assert not lacking, f"no {what}: {lacking}"

@@ -1,14 +1,23 @@
-"""Commands that look at a run of the workflow: where, status, provenance."""
+"""Commands around the workflow: where, status, provenance, container."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polyalign.cli.app import app, say
+from polyalign.cli.app import Folder, app, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
+
+
+class GpuKind(StrEnum):
+    """What an environment's torch runs on."""
+
+    cuda = "cuda"
+    cpu = "cpu"
+    rocm = "rocm"
 
 
 @app.command()
@@ -63,3 +72,19 @@ def provenance(
         say(f"RO-Crate of {len(steps)} steps and {count} files -> {crate}")
     if any(step.problems for step in steps):
         raise typer.Exit(1)
+
+
+@app.command()
+def container(
+    stage: Annotated[
+        str, typer.Argument(help="Stage of an environment, e.g. train; a wrong name lists them.")
+    ],
+    out: Folder,
+    variant: Annotated[GpuKind, typer.Option(help="What the image's torch runs on.")] = GpuKind.cuda,
+) -> None:
+    """Write an Apptainer definition of a stage's environment, and a Python to name in `environments`."""
+    from polyalign.containers import write_container
+
+    write_container(stage, variant.value, out)
+    say(f"next: apptainer build {out}/{stage}.sif {out}/{stage}.def")
+    say(f"then, in the configuration: environments: {{{stage}: {out}}}")

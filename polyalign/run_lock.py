@@ -1,0 +1,43 @@
+"""One workflow a folder at a time, by a lock that ends with the process that holds it.
+
+Snakemake's own lock is a file that a killed run leaves behind, which `--unlock` then has to remove. This one is the
+kernel's: a run that was killed starts again as it is, and two never write to one folder at once.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from polyalign.errors import BadInput
+
+_held: dict[Path, int] = {}
+"""Open locks of this process, by folder; they have to stay open as long as it runs."""
+
+
+def hold_folder(folder: Path) -> bool:
+    """Keep every other workflow out of `folder` until this process ends.
+
+    Returns:
+        Whether the lock is held; False on a file system that knows no locks.
+
+    Raises:
+        BadInput: another workflow holds it.
+    """
+    folder = folder.resolve()
+    path = folder / ".snakemake" / "polyalign.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise BadInput(
+            "another workflow is running here",
+            file=folder,
+            fix="wait until it ends, or work in another --directory",
+        ) from None
+    except OSError:
+        os.close(handle)
+        return False
+    _held[folder] = handle
+    return True
