@@ -3,6 +3,8 @@
 # make test   every fast test
 # make test-vllm   the vllm and openai engines on real vLLM, in an environment of its own (3.6 GB)
 # make test-browser  the pages of the human evaluation in headless Chromium
+# make test-faults  the demo killed twenty times, on a full disk, with broken files
+# make test-locks  every pin can still be had
 # make bench  speed and memory of every stage, beside the published implementation
 # make lint   formatting and static checks
 # Each starts from a clean clone with Python 3.11 and pip alone.
@@ -17,7 +19,7 @@ VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo report test test-slurm test-browser test-vllm bench lint format lock clean
+.PHONY: help demo report test test-slurm test-browser test-vllm test-faults test-locks bench lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -63,6 +65,12 @@ test-slurm: $(READY) ## the demo on a real one-node Slurm (root and apt, or skip
 
 test-browser: $(READY) ## pages in headless Chromium (installed with root and apt, or skipped); pictures in $$SCREENSHOTS
 	$(BIN)/python -m pytest tests/browser
+
+test-faults: $(READY) ## kills, full disks, broken files: the small demo survives them (about 15 minutes)
+	$(BIN)/python -m pytest tests/faults
+
+test-locks: $(READY) ## every pin of requirements/ can be had (asks the package index)
+	$(BIN)/python -m pytest tests/locks
 
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .

@@ -76,14 +76,19 @@ def imported(script):
 
 
 def test_scripts_find_what_they_import_in_their_environment(root):
-    distributions = packages_distributions()
+    names = {
+        module: {canonicalize_name(each) for each in found}
+        for module, found in packages_distributions().items()
+    }
+    pinned = {
+        each: {canonicalize_name(re.split("[=>]", line)[0]) for line in pins(*each)} for each in VARIANTS
+    }
     lacking = {
         f"{script.name} ({stage} {variant}): {module}"
         for script, stage in stages_of_scripts(root).items()
-        for variant in variants_of(stage)
         for module in imported(script)
-        if not {canonicalize_name(name) for name in distributions[module]}
-        & {canonicalize_name(re.split("[=>]", line)[0]) for line in pins(stage, variant)}
+        for variant in variants_of(stage)
+        if not names[module] & pinned[stage, variant]
     }
     assert not lacking, sorted(lacking)
 
