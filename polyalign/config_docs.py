@@ -12,6 +12,7 @@ from typing import Any
 
 from polyalign.config import Config
 from polyalign.files import atomic_path, dump_json
+from polyalign.markdown import anchor, table
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA_FILE = Path("config/schema.json")
@@ -144,7 +145,7 @@ def _kind(root: Node, part: Node, below: str) -> str:
     if "anyOf" in part:
         return " or ".join(_kind(root, option, below) for option in part["anyOf"])
     if "$ref" in part:
-        return f"[section](#{_anchor(below)})"
+        return f"[section](#{anchor(_title(below))})"
     if "enum" in part:
         return " or ".join(f"`{value}`" for value in part["enum"])
     if "const" in part:
@@ -177,16 +178,6 @@ def _title(path: str) -> str:
     return path or "Top level"
 
 
-def _anchor(path: str) -> str:
-    """The anchor that Markdown renderers give the heading of a section."""
-    kept = [letter for letter in _title(path).lower() if letter.isalnum() or letter in " -_"]
-    return "".join(kept).replace(" ", "-")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def page() -> str:
     """docs/config.md: a table of keys for each section."""
     parts = [_INTRODUCTION]
@@ -194,12 +185,9 @@ def page() -> str:
         # A path may hold <name>, which is no HTML.
         title = _title(section.path).replace("<", "\\<")
         depth = section.path.replace(".<name>", "").count(".")
+        rows = ([f"`{row.key}`", row.kind, row.default, row.meaning] for row in section.rows)
         lines = [f"{'#' * (2 + depth)} {title}", "", section.meaning, ""]
-        lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-        for row in section.rows:
-            cells = (f"`{row.key}`", row.kind, row.default, row.meaning)
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
-        parts.append("\n".join(lines) + "\n")
+        parts.append("\n".join([*lines, *table(["key", "type", "default", "meaning"], rows)]))
     return "\n".join(parts)
 
 

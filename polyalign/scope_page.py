@@ -12,6 +12,7 @@ from typing import Any
 from polyalign.corpora.catalogue import CORPORA
 from polyalign.dedup import POLICY
 from polyalign.files import atomic_path
+from polyalign.markdown import table
 from polyalign.scope import POLICIES, ROLES, load_versions, scope_digest
 from polyalign.sources import Registry, SourceEntry, load_registry
 
@@ -41,18 +42,6 @@ removed, by cause: `results/deduped/report.json` and [the inventory](data.md#inv
 def current_digest(registry: Registry) -> str:
     """Digest of the registry's scope, for config/scope_versions.yaml."""
     return scope_digest(registry.corpora, POLICY)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _table(header: list[str], rows: Iterator[list[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + " --- |" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(map(_cell, row)) + " |"
-    yield ""
 
 
 def _corpus_rows(entries: Mapping[str, SourceEntry]) -> Iterator[list[str]]:
@@ -100,22 +89,22 @@ def scope_page(registry: Registry | None = None) -> str:
         "",
         "A split named dev here is called val once the corpora of a language are merged.",
         "",
-        *_table(["corpus", "kind", "source", *ROLES, "licence"], _corpus_rows(entries)),
+        *table(["corpus", "kind", "source", *ROLES, "licence"], _corpus_rows(entries)),
         "## Splits",
         "",
         *(f"- `{name}`: {meaning}." for name, meaning in POLICIES.items()),
         "",
-        *_table(["corpus", "policy", "in full"], policies),
+        *table(["corpus", "policy", "in full"], policies),
         "## Exclusions",
         "",
         "Rows that are left out are counted under the name in the last column, in the manifest of the formatted corpus",
         "and in the inventory. A row that is broken in any other way is an error.",
         "",
-        *_table(["corpus", "level", "what", "why", "counted as"], _exclusion_rows(entries)),
+        *table(["corpus", "level", "what", "why", "counted as"], _exclusion_rows(entries)),
         _DEDUPLICATION.format(priority=", ".join(POLICY["evaluation_safe_priority"]), groups=groups),
         "## Versions",
         "",
-        *_table(["version", "date", "change", "digest"], versions),
+        *table(["version", "date", "change", "digest"], versions),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

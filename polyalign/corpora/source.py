@@ -7,7 +7,6 @@ one `BadInput` line naming file, row and field, and a row that cannot be used is
 import gzip
 import json
 import re
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polyalign.archives import member_names, open_zip, read_member
 from polyalign.errors import BadInput
 from polyalign.files import open_parquet, parse_json, read_json, read_jsonl
 
@@ -34,6 +34,8 @@ HELD_OUT_SPLIT = (("train", 0.9), ("dev", 0.1))
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$")
 _SEPARATOR = re.compile(r"[\s,]*")
 _BLOCK = 1 << 18
+_LONGEST_ITEM = 1 << 26
+"""Characters of one item of an array; a gzip file can unpack to any number of them."""
 _FETCH_AGAIN = "fetch or mirror the corpus again (see config/sources.yaml)"
 
 
@@ -251,23 +253,18 @@ class Source:
         """
         path = self.file(name)
         found: dict[str, tuple[str, bytes]] = {}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = _safe_names(archive, path)
-                for key, base in wanted.items():
-                    matches = [member for member in names if PurePosixPath(member).name == base]
-                    if len(matches) != 1:
-                        raise BadInput(
-                            f"{len(matches)} members named {base}",
-                            file=path,
-                            expected=f"one of each of {', '.join(wanted.values())}",
-                            fix=_FETCH_AGAIN,
-                        )
-                    found[key] = (f"{path}!{matches[0]}", archive.read(matches[0]))
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise BadInput(
-                f"broken zip file ({error})", file=path, expected="a whole archive", fix=_FETCH_AGAIN
-            ) from None
+        with open_zip(path, _FETCH_AGAIN) as archive:
+            names = member_names(archive)
+            for key, base in wanted.items():
+                matches = [member for member in names if PurePosixPath(member).name == base]
+                if len(matches) != 1:
+                    raise BadInput(
+                        f"{len(matches)} members named {base}",
+                        file=path,
+                        expected=f"one of each of {', '.join(wanted.values())}",
+                        fix=_FETCH_AGAIN,
+                    )
+                found[key] = (f"{path}!{matches[0]}", read_member(archive, matches[0]))
         return found
 
 
@@ -288,26 +285,6 @@ def decode(content: bytes, file: str) -> str:
 def decode_json(content: bytes, file: str) -> Any:
     """The JSON document in a member."""
     return parse_json(content, file=file)
-
-
-def _safe_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
-    """Names of the archive's files; a name that leads outside the archive makes it untrustworthy."""
-    names = []
-    for info in archive.infolist():
-        name = info.filename
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or re.match(r"^[A-Za-z]:", name):
-            raise BadInput(
-                f"member {name!r} points outside the archive",
-                file=path,
-                expected="relative paths",
-                fix="get the file from its official source",
-            )
-        if info.flag_bits & 1:
-            raise BadInput(f"member {name!r} is encrypted", file=path, fix=_FETCH_AGAIN)
-        if not info.is_dir():
-            names.append(name)
-    return names
 
 
 def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
@@ -331,7 +308,7 @@ def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
         except json.JSONDecodeError as error:
             # The item may go on in the next block; doubling the unread rest keeps very long items linear.
             block = handle.read(max(_BLOCK, len(text) - start))
-            if not block:
+            if not block or len(text) - start > _LONGEST_ITEM:
                 raise BadInput(
                     f"not valid JSON ({error.msg})",
                     file=path,

@@ -12,6 +12,7 @@ from torch import nn
 from polyalign.critic.recipe import EncoderSettings
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, sha256_file, sha256_json
+from polyalign.model_folders import load_tokenizer, load_weights
 
 UNKNOWN_BUCKET = 0
 
@@ -103,8 +104,6 @@ class Encoder:
     def __init__(
         self, folder: StrPath, settings: EncoderSettings, device: str = "cpu", *, trainable: bool = False
     ) -> None:
-        from transformers import AutoModel, AutoTokenizer
-
         self.folder = Path(folder)
         self.digest = encoder_digest(folder)
         self.settings = settings
@@ -113,7 +112,7 @@ class Encoder:
         if dtype == "auto":
             dtype = "bfloat16" if self.device.type == "cuda" else "float32"
         self.dtype = dtype
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        self.tokenizer = load_tokenizer(self.folder)
         if self.tokenizer.eos_token_id is None:
             raise BadInput(
                 "the tokenizer has no end-of-sequence token",
@@ -121,7 +120,7 @@ class Encoder:
                 expected="an eos_token, which stands for an empty answer",
             )
         held = "float32" if trainable else dtype
-        self.model = AutoModel.from_pretrained(self.folder, dtype=getattr(torch, held), local_files_only=True)
+        self.model = load_weights("AutoModel", self.folder, dtype=getattr(torch, held))
         self.model.to(self.device).eval().requires_grad_(trainable)
         if trainable and settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()

@@ -1,0 +1,1 @@
+"""Detectors of machine text on human answers and on the predictions of every system."""

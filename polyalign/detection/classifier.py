@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from polyalign.detection.protocol import (
     EMPTY,
@@ -25,6 +24,7 @@ from polyalign.detection.protocol import (
 from polyalign.detection.settings import Detection
 from polyalign.errors import BadInput
 from polyalign.features.scorer import CPU_BATCH_TOKENS
+from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.progress import track
 
 MACHINE, HUMAN = 0, 1
@@ -55,8 +55,8 @@ class RadarDetector:
         dtype = getattr(torch, (dtypes or {}).get("classifier", "float32"))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.settings, self.threshold = settings, settings.radar.threshold
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
+        self.tokenizer = load_tokenizer(folder)
+        model = load_weights("AutoModelForSequenceClassification", folder, dtype=dtype)
         if model.config.num_labels != 2:
             raise BadInput(
                 f"the classifier has {model.config.num_labels} classes",

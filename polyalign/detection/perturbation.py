@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, LogitsProcessor
+from transformers import LogitsProcessor
 
 from polyalign.detection.curvature import perturbation_z, token_logprobs
 from polyalign.detection.likelihood import Reader
@@ -32,6 +32,7 @@ from polyalign.detection.protocol import (
 from polyalign.detection.settings import Detection
 from polyalign.errors import BadInput
 from polyalign.features.scorer import CPU_BATCH_TOKENS
+from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.progress import track
 
 # A word with the space before it; in scripts without spaces a character. Joined, the units are the text again.
@@ -140,9 +141,9 @@ class Filler:
     def __init__(self, folder: Any, settings: Detection, dtype: str, seed: int) -> None:
         folder = model_folder(folder, "filler")
         self.own, self.seed = settings.detectgpt, seed
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer = load_tokenizer(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        model = load_weights("AutoModelForSeq2SeqLM", folder, dtype=getattr(torch, dtype))
         self.model = model.to(device).eval()
         vocabulary = self.tokenizer.get_vocab()
         self.sentinels = []

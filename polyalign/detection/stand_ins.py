@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     RobertaConfig,
@@ -27,6 +25,7 @@ from polyalign.detection.classifier import HUMAN, MACHINE
 from polyalign.detection.perturbation import SENTINEL, choose_spans, masked_text, units_of
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory
+from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.records import read_records
 from polyalign.tiny_model import sample_texts
 
@@ -65,7 +64,7 @@ def build_stand_ins(
     with atomic_directory(out_dir) as folder:
         for key, values in stand_ins.items():
             set_seed(seed)
-            tokenizer = AutoTokenizer.from_pretrained(bases[values["like"]])
+            tokenizer = load_tokenizer(bases[values["like"]])
             kind = values["kind"]
             if kind == "causal":
                 model, batches = _causal(tokenizer, texts, values, seed)
@@ -180,7 +179,7 @@ def _classifier(
     )
     length = values["sequence_length"]
     human = [ids[:length] for ids in _encode(tokenizer, answers) if len(ids) > 1]
-    samples = _samples(AutoModelForCausalLM.from_pretrained(base), tokenizer, length)
+    samples = _samples(load_weights("AutoModelForCausalLM", base), tokenizer, length)
     rng = random.Random(seed)
     # As long as an answer each, or the length would give the sample away.
     machine = [sample[: len(rng.choice(human))] for sample in samples]

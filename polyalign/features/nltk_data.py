@@ -8,7 +8,6 @@ is never used: feature values would change without a word (NLTK's English stop w
 """
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from polyalign.archives import member_names, open_zip, read_member
 from polyalign.downloads import fetch_url
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.features.slim_import import slim_import
@@ -73,13 +73,10 @@ def _candidates(folder: Path, name: str) -> Iterator[bytes]:
 
 def _unzip(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Contents of files of a package's zip, inside which the folder of their kind is missing; those that are there."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            present = set(opened.namelist())
-            members = {name: name.split("/", 1)[1] for name in names}
-            return {name: opened.read(member) for name, member in members.items() if member in present}
-    except zipfile.BadZipFile as error:
-        raise BadInput(f"not a zip ({error})", file=archive, fix="fetch the file again") from None
+    with open_zip(archive, "fetch the file again") as opened:
+        present = set(member_names(opened))
+        members = {name: name.split("/", 1)[1] for name in names}
+        return {name: read_member(opened, member) for name, member in members.items() if member in present}
 
 
 def _find(name: str, expected: str, folders: Sequence[Path]) -> tuple[bytes | None, list[Path]]:

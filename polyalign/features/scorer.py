@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polyalign.errors import BadInput
 from polyalign.features.packed_linear import pack_linears
 from polyalign.files import StrPath, read_json, sha256_file, sha256_json
+from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.throughput import usable_cores
 
 TRUNCATIONS = ("prompt_first", "published")
@@ -122,8 +122,8 @@ def load_scorer(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     digest = scorer_digest(model_dir)
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).to(device).eval()
+    tokenizer = load_tokenizer(model_dir)
+    model = load_weights("AutoModelForCausalLM", model_dir, dtype=getattr(torch, dtype)).to(device).eval()
     check_head(model)
     side_by_side = 1
     if torch.device(device).type == "cpu":

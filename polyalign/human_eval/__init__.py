@@ -1,0 +1,1 @@
+"""Blind human evaluation: pages for annotators, and what their exports say."""

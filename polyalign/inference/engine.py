@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, field_validator
 
 from polyalign.errors import BadInput
+from polyalign.model_folders import load_config
 from polyalign.settings import Settings
 
 FinishReason = Literal["stop", "length", "error"]
@@ -155,11 +156,9 @@ def context_length(model_dir: Path, settings: EngineSettings) -> int:
 
     Raises `BadInput` where the folder holds no model, or neither names a limit.
     """
-    from transformers import AutoConfig
-
     if not (model_dir / "config.json").is_file():
         raise BadInput("no model here", file=model_dir, expected="config.json, weights and tokenizer")
-    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    config = load_config(model_dir)
     limits = [settings.max_length, getattr(config, "max_position_embeddings", None)]
     if not any(limits):
         raise BadInput(

@@ -32,6 +32,7 @@ from polyalign.inference.outcome import Source, in_order, outcome, row_coverage,
 from polyalign.inference.paper_cleanup import clean_published
 from polyalign.inference.part_file import PartFile
 from polyalign.manifest import read_manifest
+from polyalign.model_folders import load_tokenizer
 from polyalign.progress import track
 from polyalign.prompts import (
     MODE_OF_METHOD,
@@ -176,11 +177,9 @@ def _typed(model: type[S], value: S | Mapping[str, Any], name: str) -> S:
 
 
 def _load_tokenizer(model_dir: Path) -> Any:
-    from transformers import AutoTokenizer
-
     if not (model_dir / "tokenizer_config.json").is_file():
         raise BadInput("no tokenizer here", file=model_dir, expected="model and tokenizer in one folder")
-    return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+    return load_tokenizer(model_dir)
 
 
 def model_digest(model_dir: Path) -> str:

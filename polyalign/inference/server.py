@@ -21,6 +21,7 @@ from pathlib import Path
 
 from polyalign.errors import PolyAlignError
 from polyalign.inference.engine import EngineSettings, context_length
+from polyalign.model_folders import check_weights
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ def serve_model(model_dir: Path, settings: EngineSettings) -> Iterator[str]:
     """
     kind = settings.openai.serve
     model_dir = model_dir.resolve()
+    check_weights(model_dir)
     port = _free_port()
     command = _COMMANDS[kind](model_dir, port, settings)
     environment = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", **os.environ}

@@ -23,6 +23,7 @@ from polyalign.inference.engine import (
 )
 from polyalign.inference.kv_cache import growing_cache
 from polyalign.inference.sampling import choose_tokens, penalize, row_uniforms
+from polyalign.model_folders import load_config, load_weights
 
 # Finished rows are computed along until they are a quarter of the batch: taking rows out copies the whole
 # cache.
@@ -50,16 +51,16 @@ def load_model(model_dir: Path, settings: EngineSettings) -> torch.nn.Module:
 
     Raises `BadInput` where a GPU was asked for and there is none.
     """
-    config = transformers.AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    config = load_config(model_dir)
     device = _device(settings.device)
     # The fused kernels leave out Gemma-2's soft cap on attention scores.
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    model = load_weights(
+        "AutoModelForCausalLM",
         model_dir,
         config=config,
         dtype=_dtype(settings.dtype, device),
         attn_implementation=attention,
-        local_files_only=True,
     )
     return model.to(device).eval()
 

@@ -21,6 +21,7 @@ from polyalign.inference.engine import (
     context_length,
 )
 from polyalign.inference.streaming import Streamer
+from polyalign.model_folders import check_weights
 
 # In one process the scheduler takes the same steps in every run; usage is not reported to anyone.
 _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
@@ -72,6 +73,7 @@ class VllmEngine:
         settings: EngineSettings,
         stop_token_ids: Sequence[int],
     ) -> None:
+        check_weights(model_dir)
         vllm = _import_vllm()
         self.tokenizer = tokenizer
         self.decoding = decoding

@@ -15,6 +15,7 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.metrics.bootstrap import Draws, weighted_sums
 from polyalign.metrics.settings import MauveSettings
+from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.progress import track
 
 SCALING_FACTOR = 5
@@ -46,7 +47,6 @@ class Featurizer:
 
     def __init__(self, model_dir: StrPath, *, max_length: int = 256, batch_tokens: int = 8192) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not (Path(model_dir) / "config.json").is_file():
             raise BadInput(
@@ -56,8 +56,8 @@ class Featurizer:
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = AutoTokenizer.from_pretrained(model_dir)
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        self._tokenizer = load_tokenizer(model_dir)
+        model = load_weights("AutoModelForCausalLM", model_dir, dtype=torch.float32)
         self._model = model.to(self._device).eval()
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from polyalign import model_folders
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory, read_json, write_json
+from polyalign.model_folders import load_weights
 from polyalign.prompts import end_token_id
 from polyalign.training.curves import plot_loss_curve, write_training_log
 from polyalign.training.recipe import Recipe
@@ -51,7 +52,7 @@ def load_tokenizer(folder: StrPath) -> Any:
     Raises:
         BadInput: it has no chat template or no EOS.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = model_folders.load_tokenizer(folder)
     for name in ("chat_template", "eos_token"):
         if getattr(tokenizer, name) is None:
             raise BadInput(f"the tokenizer has no {name}", file=folder, fix="build or fetch the model again")
@@ -74,8 +75,11 @@ def load_model(init_dir: StrPath, recipe: Recipe, *, max_length: int, gpus: int)
     if attention == "flash_attention_2" and not gpus:
         raise BadInput("flash_attention_2 runs on GPUs", field="attention", fix="attention: auto on CPU")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            init_dir, dtype=getattr(torch, weights_dtype(recipe, gpus)), attn_implementation=attention
+        model = load_weights(
+            "AutoModelForCausalLM",
+            init_dir,
+            dtype=getattr(torch, weights_dtype(recipe, gpus)),
+            attn_implementation=attention,
         )
     except (ImportError, ValueError) as error:
         if attention is None:
@@ -122,10 +126,10 @@ def parameter_counts(model: Any) -> dict[str, int]:
 def trained_model(init_dir: StrPath, final: Path, dtype: torch.dtype) -> Any:
     """The model that training left in `final`; adapters are merged into the initial model, in float32."""
     if not (final / _ADAPTER_FILES[0]).is_file():
-        return AutoModelForCausalLM.from_pretrained(final, dtype=dtype, device_map=None)
+        return load_weights("AutoModelForCausalLM", final, dtype=dtype, device_map=None)
     from peft import PeftModel
 
-    base = AutoModelForCausalLM.from_pretrained(init_dir, dtype=torch.float32)
+    base = load_weights("AutoModelForCausalLM", init_dir, dtype=torch.float32)
     return PeftModel.from_pretrained(base, final).merge_and_unload().to(dtype)
 
 

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 FOUNDATION = {
+    "archives",
     "buckets",
     "digest",
     "environments",
@@ -11,6 +12,8 @@ FOUNDATION = {
     "files",
     "job",
     "manifest",
+    "markdown",
+    "model_folders",
     "progress",
     "predictions",
     "prompts",
@@ -51,6 +54,8 @@ STAGES = (
     {"audit", "overview", "plots", "tables"},
     {"human_eval"},
     {
+        "architecture_page",
+        "architecture_picture",
         "base_models",
         "cli",
         "config",
@@ -58,8 +63,10 @@ STAGES = (
         "config_sections",
         "containers",
         "environment_files",
+        "licences_page",
         "plan",
         "provenance",
+        "rule_files",
         "run_crate",
         "run_lock",
         "status",
