@@ -13,7 +13,7 @@ trained on.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,30 +71,39 @@ def profile_system_prompt(record: Mapping[str, Any]) -> str:
 _normalized_turn = lru_cache(maxsize=4096)(normalize_text)
 
 
+def _kept_turns(turns: Iterable[tuple[str, str]], question: str) -> list[tuple[str, str]]:
+    """The turns normalized, without empty ones and without a last user turn that repeats the question."""
+    kept = [(role, text) for role, raw in turns if (text := _normalized_turn(raw))]
+    if kept and kept[-1] == ("user", normalize_text(question)):
+        kept.pop()
+    return kept
+
+
 def earlier_turns(history: Sequence[Turn], question: str) -> list[tuple[str, str]]:
     """(role, normalized text) before the current question; a last user turn that repeats it is dropped."""
-    turns = [(turn["role"], _normalized_turn(turn["text"])) for turn in history]
-    turns = [turn for turn in turns if turn[1]]
-    if turns and turns[-1] == ("user", normalize_text(question)):
-        turns.pop()
-    return turns
+    return _kept_turns(((turn["role"], turn["text"]) for turn in history), question)
 
 
-def history_pairs(history: Sequence[Turn], question: str) -> list[list[str]]:
-    """[user, assistant] pairs: each assistant turn with the latest unpaired user turn (`paper`).
+def turn_pairs(turns: Iterable[tuple[str, str]], question: str) -> list[list[str]]:
+    """[user, assistant] pairs of (role, text) turns: each assistant turn with the latest unpaired user turn (`paper`).
 
     Turns of another role, assistant turns without a user turn and user turns that another follows are left
     out.
     """
     pairs: list[list[str]] = []
     user: str | None = None
-    for role, text in earlier_turns(history, question):
+    for role, text in _kept_turns(turns, question):
         if role == "user":
             user = text
         elif role == "assistant" and user is not None:
             pairs.append([user, text])
             user = None
     return pairs
+
+
+def history_pairs(history: Sequence[Turn], question: str) -> list[list[str]]:
+    """[user, assistant] pairs of a record's dialogue history; see `turn_pairs`."""
+    return turn_pairs(((turn["role"], turn["text"]) for turn in history), question)
 
 
 def condition_text(record: Mapping[str, Any]) -> str:

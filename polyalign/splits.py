@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, TableWriter
 from polyalign.records import BATCH_ROWS, RECORD_SCHEMA, read_record_batches, read_records, records_to_table
+from polyalign.throughput import one_ahead
 
 CORPUS_SPLIT = {"train": "train", "val": "dev", "test": "test", "validation2": "validation2"}
 """Merged split -> split of the corpora it is made of. validation2 is merged only when asked for."""
@@ -47,7 +48,7 @@ def merge_splits(
                 if source is None:
                     continue
                 before = writer.rows
-                for batch in _batches(source):
+                for batch in one_ahead(_batches(source)):
                     ours = _of_language(batch, language, source, skip_other_languages)
                     skipped += batch.num_rows - ours.num_rows
                     writer.write(ours)

@@ -4,10 +4,11 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+Item = TypeVar("Item")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -32,6 +33,17 @@ def collector_paused() -> Iterator[None]:
 def usable_cores() -> int:
     """Cores that this process may use: fewer than the machine has in a container or a Slurm job."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each made by a thread while the one before is worked on; for readers that release the interpreter."""
+    end = object()
+    source = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, source, end)
+        while (item := waiting.result()) is not end:
+            waiting = pool.submit(next, source, end)
+            yield item  # type: ignore[misc]
 
 
 def over_processes(

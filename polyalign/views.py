@@ -20,7 +20,7 @@ from polyalign.buckets import weights_of_counts
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, made_folder, open_parquet, write_json
 from polyalign.llamafactory import INFO_FILE, check_views
-from polyalign.prompts import history_pairs, profile_system_prompt
+from polyalign.prompts import profile_system_prompt, turn_pairs
 from polyalign.record_columns import history_rows
 from polyalign.record_trees import record_files
 from polyalign.records import LANGUAGES, RECORD_SCHEMA, VIEW_SPLITS, read_record_batches
@@ -258,7 +258,7 @@ def _pairs_field(history: list[tuple[str, str]], question: str) -> str:
     """The history key of an alpaca item with the comma before it, or nothing where no pair came before."""
     if not history:
         return ""
-    pairs = history_pairs([{"role": role, "text": text} for role, text in history], question)
+    pairs = turn_pairs(history, question)
     if not pairs:
         return ""
     return (

@@ -28,7 +28,7 @@ from polyalign.progress import track
 from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
 
-LOGIT_VALUES = {"cpu": 1 << 20, "cuda": 1 << 28}
+LOGIT_VALUES = {"cpu": 1 << 18, "cuda": 1 << 28}
 """Logits computed at a time: what stays in a CPU's caches, or 1 GiB of a GPU's memory."""
 MAX_EXPONENT = 50.0
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from polyalign.errors import BadInput
-from polyalign.throughput import collector_paused, over_processes, usable_cores
+from polyalign.throughput import collector_paused, one_ahead, over_processes, usable_cores
 
 
 def _square(number: int) -> tuple[int, int]:
@@ -45,3 +45,32 @@ def test_the_collector_is_back_after_an_error():
 
 def test_there_is_a_core():
     assert 1 <= usable_cores() <= os.cpu_count()
+
+
+def test_one_ahead_keeps_order_and_works_ahead():
+    made = []
+
+    def items():
+        for number in range(5):
+            made.append(number)
+            yield number
+
+    seen = []
+    for number in one_ahead(items()):
+        seen.append(number)
+        if number == 4:
+            assert made == [0, 1, 2, 3, 4]
+    assert seen == [0, 1, 2, 3, 4]
+    assert list(one_ahead([])) == []
+
+
+def test_one_ahead_passes_the_error_on_in_its_place():
+    def items():
+        yield 1
+        raise BadInput("broken", file="rows", row=2)
+
+    seen = []
+    with pytest.raises(BadInput, match="rows, row 2: broken"):
+        for number in one_ahead(items()):
+            seen.append(number)
+    assert seen == [1]
