@@ -150,21 +150,20 @@ def measure(stage: Stage, case: Case, work: Path) -> dict[str, Any]:
     """Prepare a case and run it in fresh processes; the median run by wall time.
 
     Returns:
-        rows, seconds, cpu_seconds, rows_per_s, peak_mb (whole process, its children included), load (of the
-        machine over the last minute, before the run), repeats.
+        rows, seconds, cpu_seconds, rows_per_s, peak_mb (whole process, its children included), others (cores that
+        everything else on the machine kept busy meanwhile, on average), repeats.
 
     Raises:
         RuntimeError: the case fails; its error has been printed.
     """
     _in_process(stage, case, work, "prepare")
-    load = round(os.getloadavg()[0], 1)
     runs = [_in_process(stage, case, work, "run")]
     while len(runs) < REPEATS and sum(run["seconds"] for run in runs) < ENOUGH_SECONDS:
         runs.append(_in_process(stage, case, work, "run"))
     middle = statistics.median_low(run["seconds"] for run in runs)
     chosen = next(run for run in runs if run["seconds"] == middle)
     peak = max(run["peak_mb"] for run in runs)
-    return {**chosen, "peak_mb": peak, "load": load, "repeats": len(runs)}
+    return {**chosen, "peak_mb": peak, "repeats": len(runs)}
 
 
 def _in_process(stage: Stage, case: Case, work: Path, action: str) -> dict[str, Any]:
@@ -225,19 +224,26 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
+def _busy_seconds() -> float:
+    """Processor time that the machine has spent on anything; the kernel counts it in hundredths of a second."""
+    spent = psutil.cpu_times()
+    return spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+
+
 def run_timed(call: Callable[[], int]) -> dict[str, Any]:
     """Time one call in this process."""
     memory = _TreeMemory()
     memory.start()
-    cpu, begin = _cpu_seconds(), time.perf_counter()
+    busy, cpu, begin = _busy_seconds(), _cpu_seconds(), time.perf_counter()
     rows = call()
-    seconds, cpu = time.perf_counter() - begin, _cpu_seconds() - cpu
+    seconds, cpu, busy = time.perf_counter() - begin, _cpu_seconds() - cpu, _busy_seconds() - busy
     # ru_maxrss counts kilobytes on Linux.
     peak = max(memory.stop(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return {
         "rows": rows,
         "seconds": round(seconds, 4),
         "cpu_seconds": round(cpu, 4),
+        "others": round(max(0.0, busy - cpu) / seconds, 2),
         "rows_per_s": round(rows / seconds, 1),
         "peak_mb": round(peak / 1e6),
     }
