@@ -7,7 +7,9 @@ Nothing is written, so a link inside an archive leads nowhere; a name that leads
 all the same.
 """
 
+import errno
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +29,10 @@ def open_zip(path: StrPath, fix: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError) as error:
+        # A place before the file's beginning is what a wrong directory asks for; other errors are the disk's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise BadInput(f"broken zip file ({error})", file=path, expected="a whole archive", fix=fix) from None
 
 

@@ -4,6 +4,8 @@ Every such error leaves the command line and the workflow scripts with exit code
 and can go on: its code asks for another try.
 """
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,3 +73,27 @@ class BadInputs(PolyAlignError):
         # Pickle calls the class with `args`, here one text; worker processes send their errors that way.
         lines = str(self).split("\n")
         return type(self), (lines, len(lines))
+
+
+_STORAGE_FIXES = {
+    errno.ENOSPC: "free some space there; what is done stays done",
+    errno.EDQUOT: "free some of your quota; what is done stays done",
+    errno.EROFS: "write elsewhere, or have it mounted for writing",
+    errno.EACCES: "ask for the right to, or work elsewhere",
+    errno.EPERM: "ask for the right to, or work elsewhere",
+    errno.EIO: "have the disk looked at",
+}
+
+
+def storage_problem(error: OSError) -> PolyAlignError | None:
+    """What a disk or folder refused, as a problem of one line; None where the error is about something else."""
+    code = error.errno
+    if code is None:
+        # Arrow keeps the number in the text alone.
+        code = next((known for known in _STORAGE_FIXES if os.strerror(known) in str(error)), None)
+    if code not in _STORAGE_FIXES:
+        return None
+    file = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    return BadInput(
+        os.strerror(code), file=file, fix=f"{_STORAGE_FIXES[code]}, then run the same command again"
+    )

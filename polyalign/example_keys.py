@@ -9,12 +9,13 @@ from typing import Any
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_jsonl
 from polyalign.record_columns import history_rows
-from polyalign.records import normalize_text, read_record_batches
+from polyalign.records import RECORD_FIELDS, normalize_text, read_record_batches
 
 KEY_BYTES = 20
 """Bytes of a key: SHA-1."""
 
 _TEXT_FIELDS = ("language", "track", "family", "question", "context", "human_answer")
+_LABELS = set(RECORD_FIELDS) - {*_TEXT_FIELDS, "id", "dialogue_history", "meta"}
 _EMPTY = '""'
 
 
@@ -60,7 +61,20 @@ def keyed_batches(path: StrPath) -> Iterator[tuple[list[str], list[bytes], list[
             yield batch.column("id").to_pylist(), keys, batch.column("meta").to_pylist()
     else:
         for row, record in read_jsonl(path):
-            yield [_text(record, "id", path, row)], [_record_key(record, path, row)], [record.get("meta")]
+            # Fields that the search does not need may be absent, but what is copied on has to be right.
+            for field in record.keys() & _LABELS:
+                _text(record, field, path, row)
+            meta = record.get("meta")
+            if not isinstance(meta, dict | None):
+                raise BadInput(
+                    f"found {meta!r:.60}",
+                    file=path,
+                    row=row,
+                    id=record.get("id"),
+                    field="meta",
+                    expected="an object",
+                )
+            yield [_text(record, "id", path, row)], [_record_key(record, path, row)], [meta]
 
 
 def _text(record: Mapping[str, Any], field: str, path: StrPath, row: int) -> str:
@@ -84,7 +98,7 @@ def _record_key(record: Mapping[str, Any], path: StrPath, row: int) -> bytes:
     history = record.get("dialogue_history")
     turns = history if isinstance(history, list) else [history]
     for turn in turns:
-        if not isinstance(turn, dict) or not all(isinstance(v, str) for v in turn.values()):
+        if not isinstance(turn, dict) or not all(isinstance(turn.get(v), str) for v in ("role", "text")):
             raise BadInput(
                 f"found {turn!r:.60}",
                 file=path,

@@ -260,6 +260,25 @@ def open_parquet(path: StrPath) -> pq.ParquetFile:
         ) from None
 
 
+def parquet_batches(
+    parquet: pq.ParquetFile,
+    path: StrPath,
+    rows: int,
+    columns: list[str] | None = None,
+    row_groups: list[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Batches of at most `rows` rows of an open Parquet file; raises `BadInput` where its data are broken."""
+    done = 0
+    try:
+        for batch in parquet.iter_batches(batch_size=rows, columns=columns, row_groups=row_groups):
+            yield batch
+            done += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(
+            f"broken Parquet data ({error})", file=path, row=done + 1, fix="build or fetch the file again"
+        ) from None
+
+
 def read_table(path: StrPath, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet table; a column that is not there is a `BadInput` naming it."""
     with open_parquet(path) as parquet:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyalign.environments import enter_environment
-from polyalign.errors import PolyAlignError
+from polyalign.errors import PolyAlignError, storage_problem
 from polyalign.manifest import write_manifest
 
 log = logging.getLogger("polyalign")
@@ -90,6 +90,9 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         sys.exit(error.exit_code)
     except Exception as error:
         traceback.print_exc()
+        if isinstance(error, OSError) and (problem := storage_problem(error)):
+            tell(str(problem))
+            sys.exit(problem.exit_code)
         place = snakemake.log[0] if snakemake.log else "this log"
         tell(f"{type(error).__name__}: {error} (traceback in {place})")
         sys.exit(1)

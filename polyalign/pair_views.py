@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, atomic_path, dump_json, write_json
+from polyalign.files import StrPath, atomic_path, dump_json, open_parquet, parquet_batches, write_json
 from polyalign.hdpo_weights import DECIMALS
 from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.progress import track
@@ -85,8 +83,8 @@ def paired_records(rows: StrPath, pairs: StrPath) -> Iterator[tuple[dict[str, An
     """
     columns = ["source_index", "question", "context", "dialogue_history", *_PROFILE_FIELDS]
     records = (record for batch in read_record_batches(rows, columns=columns) for record in batch.to_pylist())
-    with pq.ParquetFile(pairs) as table:
-        for batch in table.iter_batches(batch_size=BATCH_ROWS):
+    with open_parquet(pairs) as table:
+        for batch in parquet_batches(table, pairs, BATCH_ROWS):
             for pair in batch.to_pylist():
                 for record in records:
                     if record["source_index"] == pair["source_index"]:

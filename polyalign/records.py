@@ -22,6 +22,7 @@ from polyalign.files import (
     dump_json,
     open_parquet,
     open_text,
+    parquet_batches,
     parse_json,
     read_jsonl,
 )
@@ -286,15 +287,7 @@ def read_record_batches(
             raise BadInput(
                 f"column {missing[0]} is missing", file=path, expected="a table of normalized records"
             )
-        rows = 0
-        try:
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, row_groups=row_groups):
-                yield batch
-                rows += batch.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BadInput(
-                f"broken Parquet data ({error})", file=path, row=rows + 1, fix="build or fetch the file again"
-            ) from None
+        yield from parquet_batches(parquet, path, BATCH_ROWS, columns, row_groups)
 
 
 def read_records(path: StrPath, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import sys
 from polyalign.cli.app import app, say
 
 from polyalign.cli import data, features, reports, human_eval, workflow  # isort: skip
-from polyalign.errors import EXIT_CODE, PolyAlignError
+from polyalign.errors import EXIT_CODE, PolyAlignError, storage_problem
 
 __all__ = ["app", "data", "features", "human_eval", "main", "reports", "workflow"]
 
@@ -43,4 +43,9 @@ def main() -> None:
         app(args=_with_repeated_options(sys.argv[1:]), prog_name="polyalign")
     except PolyAlignError as error:
         say(str(error))
+        sys.exit(EXIT_CODE)
+    except OSError as error:
+        if (problem := storage_problem(error)) is None:
+            raise
+        say(str(problem))
         sys.exit(EXIT_CODE)

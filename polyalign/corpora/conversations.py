@@ -184,6 +184,8 @@ def _multiwoz_drafts(
     dialogue_id = dialogue["dialogue_id"]
     history: list[Turn] = []
     question: str | None = None
+    if "turns" not in dialogue:
+        raise place.problem("turns", None, "a list of dict")
     for index, row in enumerate(list_of(dialogue, "turns", dict, place)):
         speaker = text_of(row, "speaker", place)
         if speaker not in ("USER", "SYSTEM"):

@@ -29,14 +29,14 @@ def read_dolly(source: Source) -> Iterator[Draft]:
     for index, (place, row) in enumerate(rows):
         instruction = text_of(row, "instruction", place)
         response = text_of(row, "response", place)
-        category = text_of(row, "category", place) if row.get("category") is not None else ""
+        category = text_of(row, "category", place)
         record_id = f"dolly-train-{index:06d}"
         yield Draft(
             split=choose_split(f"{instruction}::{response}::{category}", LOCAL_SPLIT, source.seed),
             id=record_id,
             question=instruction,
             human_answer=response,
-            context=text_of(row, "context", place) if row.get("context") is not None else "",
+            context=text_of(row, "context", place),
             history=[],
             meta={
                 "source_dataset": "databricks/databricks-dolly-15k",
@@ -89,7 +89,7 @@ def _coig_draft(source: Source, subset: str, record_id: str, row: Row, place: Pl
         id=record_id,
         question=instruction,
         human_answer=output,
-        context=text_of(row, "input", place) if row.get("input") is not None else "",
+        context="" if "input" in row and row["input"] is None else text_of(row, "input", place),
         history=[],
         meta={
             "source_dataset": "m-a-p/COIG-CQIA",

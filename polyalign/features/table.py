@@ -16,7 +16,16 @@ import pyarrow as pa
 from polyalign.errors import BadInput
 from polyalign.features.names import FEATURES
 from polyalign.features.origin import MadeBy, refuse_different
-from polyalign.files import StrPath, TableWriter, atomic_path, dump_json, open_parquet, open_text, read_jsonl
+from polyalign.files import (
+    StrPath,
+    TableWriter,
+    atomic_path,
+    dump_json,
+    open_parquet,
+    open_text,
+    parquet_batches,
+    read_jsonl,
+)
 
 KEYS = ("source_index", "id", "dataset", "bucket_id", "field_name")
 """Columns of a feature table before the features."""
@@ -217,7 +226,7 @@ def read_feature_chunks(path: StrPath, rows: int = 8192) -> Iterator[FeatureTabl
     """
     if str(path).endswith(".parquet"):
         with open_parquet(path) as parquet:
-            for batch in parquet.iter_batches(batch_size=rows):
+            for batch in parquet_batches(parquet, path, rows):
                 yield from_arrow(batch, path)
         return
     pending: list[tuple[int, dict[str, Any]]] = []
@@ -253,7 +262,7 @@ def read_arrow_chunks(path: StrPath, rows: int = 8192) -> Iterator[tuple[pa.Tabl
     with open_parquet(path) as parquet:
         _check_keys(parquet.schema_arrow, path)
         origin = MadeBy.of_metadata(parquet.schema_arrow.metadata)
-        for batch in parquet.iter_batches(batch_size=rows):
+        for batch in parquet_batches(parquet, path, rows):
             yield pa.Table.from_batches([batch]), origin
 
 

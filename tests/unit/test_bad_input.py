@@ -76,8 +76,8 @@ def write_dureader(folder: Path) -> None:
 
 def write_multiwoz(folder: Path, *more: dict) -> None:
     turns = [
-        {"turn_id": "0", "speaker": "USER", "utterance": "A room"},
-        {"turn_id": "1", "speaker": "SYSTEM", "utterance": "Which?"},
+        {"turn_id": "0", "speaker": "USER", "utterance": "A room", "frames": []},
+        {"turn_id": "1", "speaker": "SYSTEM", "utterance": "Which?", "frames": []},
     ]
     for split in ("train", "dev", "test"):
         (folder / split).mkdir()

@@ -1,10 +1,11 @@
 """Messages that users act on: one line a problem, whole in every process."""
 
+import errno
 import pickle
 
 import pytest
 
-from polyalign.errors import BadInput, BadInputs, PolyAlignError
+from polyalign.errors import BadInput, BadInputs, PolyAlignError, storage_problem
 
 
 def test_every_part_stands_in_one_line():
@@ -54,3 +55,28 @@ def test_errors_survive_the_way_back_from_a_worker_process(error: PolyAlignError
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            OSError(errno.ENOSPC, "full", "a/b.parquet"),
+            "a/b.parquet: No space left on device; fix: free some space",
+        ),
+        (
+            OSError("[Errno 28] Error writing bytes to file. Detail: No space left on device"),
+            "No space left on",
+        ),
+        (PermissionError(errno.EACCES, "no", "x"), "x: Permission denied; fix: ask for the right to"),
+    ],
+)
+def test_what_a_disk_refuses_is_one_line_with_a_fix(error, line):
+    problem = storage_problem(error)
+    assert str(problem).startswith(line)
+    assert "then run the same command again" in str(problem)
+
+
+def test_other_errors_of_files_are_not_the_disks():
+    assert storage_problem(FileNotFoundError(errno.ENOENT, "gone", "x")) is None
+    assert storage_problem(OSError("some library's own words")) is None
