@@ -21,6 +21,7 @@ include: "rules/common_data.smk"
 include: "rules/common_released.smk"
 include: "rules/common_reports.smk"
 include: "rules/common_detection.smk"
+include: "rules/common_embeddings.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -31,6 +32,7 @@ include: "rules/inference.smk"
 include: "rules/released.smk"
 include: "rules/metrics.smk"
 include: "rules/detection.smk"
+include: "rules/embeddings.smk"
 include: "rules/tables.smk"
 include: "rules/human_eval.smk"
 
@@ -44,6 +46,7 @@ localrules:
     views,
     human_eval,
     detection,
+    embeddings,
 
 
 # What `snakemake` alone builds: the tables of the whole grid.
@@ -78,3 +81,14 @@ rule human_eval:
 rule detection:
     input:
         expand("results/tables/detection_{lang}.md", lang=CFG.grid.languages),
+
+
+# Human and model answers as vectors: distances, figures, and pages to look around in.
+rule embeddings:
+    input:
+        expand("results/tables/embeddings_{lang}.md", lang=CFG.grid.languages),
+        expand(
+            "results/embeddings/{lang}/{model}/embeddings.html",
+            lang=CFG.grid.languages,
+            model=CFG.grid.models,
+        ),

@@ -25,6 +25,7 @@ from polyalign.config_sections import (
     Tables,
 )
 from polyalign.detection.settings import Detection, check_detection
+from polyalign.embeddings.settings import Embeddings, check_embeddings
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.human_eval.settings import HumanEvalSettings
@@ -78,6 +79,7 @@ class Config(Settings):
     metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
     human_eval: HumanEvalSettings = Field(HumanEvalSettings(), description="blind human evaluation")
     detectors: Detection = Field(Detection(), description="detectors of machine text")
+    embeddings: Embeddings = Field(Embeddings(), description="human and model answers as vectors")
     hours: dict[str, float] = Field(
         GUESSED_HOURS,
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
@@ -109,6 +111,7 @@ class Config(Settings):
                 known = nearest(model.scorer, list(self.models))
                 raise ValueError(f"models.{key}.scorer: no model {model.scorer!r}; {known}")
         check_detection(self.detectors, self.models, self.grid.models)
+        check_embeddings(self.embeddings, self.models, self.grid.models)
         mauve = self.metrics.mauve.model
         if mauve is not None and mauve not in self.models:
             raise ValueError(f"metrics.mauve.model: no model {mauve!r}; {nearest(mauve, list(self.models))}")

@@ -65,12 +65,12 @@ STAGES = {
         ("Jinja2", "openai", "safetensors", "tokenizers", "transformers"),
     ),
     "eval": Stage(
-        "metrics, intervals, MAUVE",
+        "metrics, intervals, MAUVE, answers as vectors",
         ("faiss-cpu", "mauve-text", "nltk", "pandas", "RapidFuzz", "scikit-learn", "scipy", "transformers"),
     ),
     "report": Stage(
-        "tables, figures, audits, pages of the human evaluation and what annotators exported",
-        ("choix", "krippendorff", "matplotlib", "pandas", "RapidFuzz", "scikit-learn", "scipy"),
+        "tables, figures, audits, distances of vectors, pages of the human evaluation and what annotators exported",
+        ("choix", "krippendorff", "matplotlib", "pandas", "RapidFuzz", "scikit-learn", "scipy", "umap-learn"),
         torch=False,
     ),
 }

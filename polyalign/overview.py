@@ -10,6 +10,8 @@ _PLACES = (
     ("results/tables/main_*.html", "methods side by side, with intervals and tests"),
     ("results/tables/buckets_*.html", "the same by bucket; datasets_*.html by dataset"),
     ("results/tables/ablation_*.html", "published against corrected definitions"),
+    ("results/tables/embeddings_*.html", "how far answers are from human ones as vectors"),
+    ("results/embeddings/*/*/embeddings.html", "the same as a picture: hover to read the answers"),
     ("results/tables/inventory.html", "what the corpora hold and what was left out"),
     ("results/tables/published_*.html", "the paper's figures, and what is known about each"),
     ("results/human_eval/*/site/single.html", "answers to be judged blind; pairwise.html compares two"),

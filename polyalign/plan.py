@@ -46,6 +46,7 @@ GUESSED_HOURS = {
     "generate_shard": 3.0,
     "evaluate_predictions": 0.3,
     "detect_texts": 1.0,
+    "embed_texts": 0.1,
 }
 
 

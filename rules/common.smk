@@ -13,7 +13,7 @@ from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
-from polyalign.human_eval.build import source_digest
+from polyalign.human_eval.build import page_digest
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
 from polyalign.run_lock import hold_folder
@@ -270,7 +270,7 @@ HUMAN_EVAL_BUILD = CFG.human_eval.model_dump(
 
 def human_eval_page():
     """Digest of the page's sources, so that an edit of them builds the pages anew."""
-    return source_digest()
+    return page_digest()
 
 
 def exported_ratings(lang):

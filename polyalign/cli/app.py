@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from polyalign.errors import BadInput
+
 app = typer.Typer(
     name="polyalign",
     help="PolyAlign: align language models to the conditional distribution of human answers.",
@@ -38,3 +40,21 @@ class FeatureSet(StrEnum):
 def say(text: str) -> None:
     """Tell the user something; standard output stays for what a command prints."""
     print(text, file=sys.stderr)
+
+
+def named_files(values: list[str]) -> dict[str, Path]:
+    """{name: file} of `NAME=FILE` options; a file without a name goes by its stem."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, mark, file = value.rpartition("=")
+        name = name if mark else Path(value).stem
+        if not name or not file:
+            raise BadInput(
+                f"found {value!r}", field="--predictions", expected="NAME=FILE", fix="name the system"
+            )
+        if name in found:
+            raise BadInput(
+                f"two systems are called {name!r}", field="--predictions", fix="NAME=FILE names each"
+            )
+        found[name] = Path(file)
+    return found

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from polyalign.cli.app import Folder, Language, app, say
-from polyalign.errors import BadInput
+from polyalign.cli.app import Folder, Language, app, named_files, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
 
@@ -28,24 +27,6 @@ class ShownReference(StrEnum):
     shown = "shown"
     answer = "answer"
     none = "none"
-
-
-def named_files(values: list[str]) -> dict[str, Path]:
-    """{name: file} of `NAME=FILE` options; a file without a name goes by its stem."""
-    found: dict[str, Path] = {}
-    for value in values:
-        name, mark, file = value.rpartition("=")
-        name = name if mark else Path(value).stem
-        if not name or not file:
-            raise BadInput(
-                f"found {value!r}", field="--predictions", expected="NAME=FILE", fix="name the system"
-            )
-        if name in found:
-            raise BadInput(
-                f"two systems are called {name!r}", field="--predictions", fix="NAME=FILE names each"
-            )
-        found[name] = Path(file)
-    return found
 
 
 @human_eval.command()

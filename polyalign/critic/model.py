@@ -98,7 +98,7 @@ class Encoder:
         trainable: keep float32 weights that learn; bfloat16 on a GPU is then left to autocast.
 
     Raises:
-        BadInput: the folder holds no model, or its tokenizer has no end-of-sequence token.
+        BadInput: the folder holds no model, or its tokenizer has no end-of-sequence token or separator.
     """
 
     def __init__(
@@ -113,11 +113,13 @@ class Encoder:
             dtype = "bfloat16" if self.device.type == "cuda" else "float32"
         self.dtype = dtype
         self.tokenizer = load_tokenizer(self.folder)
-        if self.tokenizer.eos_token_id is None:
+        # Models of the BERT kind end a text with their separator.
+        self.end_token = self.tokenizer.eos_token or self.tokenizer.sep_token
+        if self.end_token is None:
             raise BadInput(
                 "the tokenizer has no end-of-sequence token",
                 file=folder,
-                expected="an eos_token, which stands for an empty answer",
+                expected="an eos_token or sep_token, which stands for an empty answer",
             )
         held = "float32" if trainable else dtype
         self.model = load_weights("AutoModel", self.folder, dtype=getattr(torch, held))
@@ -132,9 +134,10 @@ class Encoder:
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, cut at the end; one without tokens is the end-of-sequence token (`paper`)."""
-        filled = [text if text.strip() else self.tokenizer.eos_token for text in texts]
+        filled = [text if text.strip() else self.end_token for text in texts]
         ids = self.tokenizer(filled, truncation=True, max_length=self.settings.max_length)["input_ids"]
-        return [row or [self.tokenizer.eos_token_id] for row in ids]
+        end = self.tokenizer.convert_tokens_to_ids(self.end_token)
+        return [row or [end] for row in ids]
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Positions grouped by similar length so that no padded batch exceeds the token budget."""

@@ -6,31 +6,20 @@ python -m polyalign detect --predictions test.jsonl --detector binoculars --mode
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polyalign.answer_texts import Text, human_texts, predicted_texts
 from polyalign.detection.protocol import NO_ANSWER, Detector, Verdict
 from polyalign.detection.settings import ROLES, Detection
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import StrPath, write_jsonl
-from polyalign.predictions import read_predictions
-from polyalign.records import normalize_text, read_records
 from polyalign.settings import read_settings
 
 ENOUGH_ROWS = 10
 """Fewer rows may well have one score by chance."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text to score, and the row that it answers; `text` is None where there is no answer."""
-
-    source_index: int
-    id: str | None
-    text: str | None
 
 
 def load_detector(
@@ -71,52 +60,6 @@ def load_detector(
 
     kinds = {kind.name: kind for kind in (BinocularsDetector, FastDetectGptDetector)}
     return kinds[name](folders, settings, dtypes)
-
-
-def choose_rows(count: int, most: int | None, seed: int) -> list[int]:
-    """Row numbers that are scored, in order: all, or `most` of them drawn by the seed alone."""
-    if most is None or most >= count:
-        return list(range(count))
-    return sorted(np.random.default_rng(seed).choice(count, size=most, replace=False).tolist())
-
-
-def human_texts(records: StrPath, most: int | None, seed: int) -> list[Text]:
-    """Human answers of the chosen rows of a split."""
-    rows = list(read_records(records))
-    chosen = choose_rows(len(rows), most, seed)
-    return [Text(row, rows[row]["id"], normalize_text(rows[row]["human_answer"])) for row in chosen]
-
-
-def predicted_texts(
-    predictions: StrPath, records: StrPath | None = None, most: int | None = None, seed: int = 42
-) -> list[Text]:
-    """Predictions of the chosen rows of a split, None where there is none; without records, of all rows of the file.
-
-    Raises:
-        BadInput: an id that is not the record's.
-    """
-    ids = None if records is None else [record["id"] for record in read_records(records)]
-    found = read_predictions(predictions, None if ids is None else len(ids))
-    chosen = sorted(found) if ids is None else choose_rows(len(ids), most, seed)
-    texts = []
-    for row in chosen:
-        if row not in found:
-            texts.append(Text(row, None if ids is None else ids[row], None))
-            continue
-        line, answer = found[row]
-        known = answer.get("id") if ids is None else ids[row]
-        if answer.get("id") not in (None, known):
-            raise BadInput(
-                f"found {answer['id']!r}",
-                file=predictions,
-                row=line,
-                field="id",
-                expected=f"{known!r}, the id of row {row}",
-                fix="give the records that were predicted",
-            )
-        failed = answer.get("finish_reason") == "error"
-        texts.append(Text(row, known, None if failed else normalize_text(answer["prediction"])))
-    return texts
 
 
 def detect_texts(detector: Detector, texts: Sequence[Text], out: StrPath) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from polyalign.detection.run import Text, detect_texts, load_detector, predicted_texts
+from polyalign.answer_texts import Text, predicted_texts
+from polyalign.detection.run import detect_texts, load_detector
 from polyalign.detection.settings import Detection
 from polyalign.detection.summary import summarize
 from polyalign.errors import BadInput

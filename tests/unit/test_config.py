@@ -108,6 +108,11 @@ class TestMistakes:
                 "detectors.radar.classifier: no model 'tinny'; did you mean 'tiny'?",
             ),
             (
+                "embeddings",
+                {"encoder": "tinny"},
+                "embeddings.encoder: no model 'tinny'; did you mean 'tiny'?",
+            ),
+            (
                 "models/other",
                 {"stand_in": {"kind": "filler", "like": "qwen1.5b"}},
                 "models.other.stand_in.like: name a model that is built here",

@@ -8,17 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyalign.answer_texts import choose_rows, human_texts, predicted_texts
 from polyalign.corpora.formatting import format_corpus
 from polyalign.demo.sources import write_demo_source
 from polyalign.detection.protocol import Verdict, check_same_tokenizer
-from polyalign.detection.run import (
-    check_scores,
-    choose_rows,
-    detect_texts,
-    human_texts,
-    load_detector,
-    predicted_texts,
-)
+from polyalign.detection.run import check_scores, detect_texts, load_detector
 from polyalign.detection.settings import Detection, StandIn
 from polyalign.detection.summary import summarize
 from polyalign.errors import BadInput, PolyAlignError

@@ -11,12 +11,13 @@ from scipy.stats import norm
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import read_json, read_jsonl, write_json, write_jsonl
-from polyalign.human_eval.build import build_sites, embed_json
+from polyalign.human_eval.build import build_sites
 from polyalign.human_eval.exports import read_exports, read_key
 from polyalign.human_eval.sample import choose_rows, draw_prompts
 from polyalign.human_eval.settings import DIMENSIONS, HUMAN
 from polyalign.human_eval.statistics import strengths
 from polyalign.human_eval.summary import correlations, summarize
+from polyalign.web_page import embed_json
 from tests.human_eval_world import (
     HOSTILE,
     chooser,

@@ -135,6 +135,31 @@ def test_the_demo_detects_a_language_at_a_time_and_an_oracle_by_name(snakemake, 
     assert "detect_human_texts" not in jobs
 
 
+def test_the_embeddings_resolve_from_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "embeddings")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["embed_texts"] == 2 * 4 * 6
+    assert jobs["embed_human_texts"] == jobs["compare_embeddings"] == 2
+    assert jobs["draw_embeddings"] == 2 * 4
+    # Four base models and the encoder.
+    assert jobs["fetch_model"] == 4 + 1
+    assert "embed_language" not in jobs
+
+
+def test_the_demo_embeds_a_language_at_a_time_and_a_missing_encoder_is_one_line(snakemake, tmp_path):
+    demo = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml"]
+    done = snakemake(*demo, "--", "embeddings")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["embed_language"] == jobs["compare_embeddings"] == jobs["draw_embeddings"] == 2
+    assert not {"embed_texts", "embed_human_texts", "fetch_model"} & set(jobs)
+    none = snakemake(*demo, "--config", "embeddings={encoder: null}", "--", "embeddings")
+    assert none.returncode == 2
+    assert "embeddings.encoder" in none.stderr
+    assert "Traceback" not in none.stderr
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(

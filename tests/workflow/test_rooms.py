@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 FOUNDATION = {
+    "answer_texts",
     "archives",
     "buckets",
     "digest",
@@ -21,6 +22,7 @@ FOUNDATION = {
     "records",
     "settings",
     "throughput",
+    "web_page",
 }
 STAGES = (
     {
@@ -53,6 +55,7 @@ STAGES = (
     {"detection"},
     {"audit", "overview", "plots", "tables"},
     {"human_eval"},
+    {"embeddings"},
     {
         "architecture_page",
         "architecture_picture",
