@@ -27,6 +27,7 @@ _VERSIONED = (
     "torch",
     "transformers",
     "trl",
+    "umap-learn",
 )
 
 

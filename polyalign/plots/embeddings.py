@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 HUMAN_COLOUR = "#4a4f57"
 _REGIONS = "#eceff3", "#d5dae1"
-_KEY = (
-    "Shaded: where half and nine tenths of the human answers lie. Small dots: the human answers themselves."
-)
+_KEY = "Shaded: where half and nine tenths of the human answers lie. Small dots: these answers."
 _AUC = " AUC: of a classifier that tells the two apart; 0.5 is chance."
 _DISTANT = " How far apart two clouds lie means little in {}."
 _PANEL, _ACROSS, _GRID = 2.15, 7, 90
+_WIDTH = 0.6
+"""Share of the usual kernel width."""
 
 
 class Picture(Protocol):
@@ -65,7 +65,8 @@ def _regions(axes: "Axes", places: np.ndarray, box: Sequence[float]) -> None:
     from scipy.stats import gaussian_kde
 
     try:
-        density = gaussian_kde(places.T)
+        # Answers come in islands, which the usual width would run together.
+        density = gaussian_kde(places.T, lambda found: _WIDTH * found.scotts_factor())
     except (np.linalg.LinAlgError, ValueError):
         # All on a line: nothing has an area.
         return

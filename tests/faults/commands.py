@@ -9,6 +9,8 @@ from polyalign import cli
 from polyalign.demo.sources import write_demo_source
 from polyalign.files import read_jsonl, write_jsonl
 from polyalign.human_eval.settings import DIMENSIONS
+from tests.embedding_world import save_encoder
+from tests.embedding_world import write_world as write_vectors_world
 from tests.human_eval_world import scorer, write_export, write_world
 
 ENGLISH = (
@@ -106,6 +108,12 @@ COMMANDS = (
         ("human/records.jsonl", "human/one.jsonl"),
     ),
     Command(
+        "embeddings",
+        "embeddings --records WORLD/vectors/records.jsonl --predictions WORLD/vectors/same.jsonl "
+        "--encoder WORLD/vectors/encoder --projection pca --bootstrap 0 --out OUT/vectors",
+        ("vectors/records.jsonl", "vectors/same.jsonl"),
+    ),
+    Command(
         "human-eval summarize",
         "human-eval summarize WORLD/human/exports/single_a.json WORLD/human/exports/single_b.json "
         "--key WORLD/human/build/key.json --out OUT/summary --bootstrap 0",
@@ -147,6 +155,8 @@ def make_world(world: Path) -> Path:
         "WORLD/test.parquet --prediction-features WORLD/predicted.parquet --no-mauve --bootstrap 0 --threads 1 "
         "--out WORLD/en_sft_tiny.json",
     )
+    write_vectors_world(world / "vectors", rows=20)
+    save_encoder(world / "vectors/encoder")
     (world / "human").mkdir()
     write_world(world / "human", ("one", "two"), rows=1)
     built(

@@ -1,5 +1,6 @@
 """Answers to vectors on a tiny random encoder, the cache, the pictures and pages, the command line."""
 
+import itertools
 import json
 import re
 import sys
@@ -13,15 +14,18 @@ import polyalign.cli
 from polyalign.answer_texts import Text
 from polyalign.embeddings.cache import VectorCache, cached_encode
 from polyalign.embeddings.encode import embed, embed_files, embed_job, load_encoder, read_texts
-from polyalign.embeddings.projections import project, project_all
+from polyalign.embeddings.projections import Projection, project, project_all
 from polyalign.embeddings.run import analyze_files
 from polyalign.embeddings.settings import Embeddings
 from polyalign.embeddings.vectors import read_vectors
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import read_json, read_jsonl, read_table, write_json, write_jsonl
-from polyalign.plots.embeddings import looks
+from polyalign.plots import embeddings as plot
+from polyalign.plots import style
+from polyalign.plots.embeddings import Drawn, looks
 from polyalign.plots.style import COLOURS
 from polyalign.tables.embeddings import build_embeddings, in_table_order
+from polyalign.tables.entries import METHOD_LABELS
 from tests.embedding_world import WORDS, save_encoder, write_world
 from tests.human_eval_world import HOSTILE, page_data
 
@@ -322,6 +326,55 @@ class TestEverythingAtOnce:
         assert summary["common_rows"] == 40
         assert summary["systems"]["some"]["counts"]["no_answer"] == 20
         assert summary["systems"]["odd"]["overall"]["rows"] == 40
+
+
+class TestFigure:
+    @pytest.fixture(scope="class")
+    def drawn(self, tmp_path_factory):
+        """The figure of six methods, three projections."""
+        methods = ["base", "cot", "sft", "bucketsft", "dpo", "hdpo"]
+        generator, folder, kept = np.random.default_rng(2), tmp_path_factory.mktemp("figure"), []
+        pictures = [
+            Projection(name, generator.normal(0, 1, (7 * 50, 2)) * [3, 1], axes)
+            for name, axes in (("pca", ("PC1 (30%)", "PC2 (12%)")), ("tsne", ("", "")), ("umap", ("", "")))
+        ]
+        systems = {
+            name: Drawn(METHOD_LABELS[name], "AUC 0.97", *look, np.arange(50) + 50 * (place + 1))
+            for place, (name, look) in enumerate(looks(methods).items())
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                plot, "save", lambda figure, *files: kept.append(figure) or style.save(figure, *files)
+            )
+            plot.draw_embeddings(
+                pictures, np.arange(50), systems, "English: answers", folder / "a.png", folder / "a.pdf"
+            )
+        return kept[0]
+
+    def test_everything_is_inside_the_frame(self, drawn):
+        box, (width, height) = drawn.get_tightbbox(), drawn.get_size_inches()
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+
+    def test_every_system_has_a_panel_in_each_projection_and_all_share_one(self, drawn):
+        titles = [axes.get_title(loc="left") for axes in drawn.axes]
+        assert titles == [*METHOD_LABELS.values(), "All"] * 3
+        shown = [len(axes.collections) for axes in drawn.axes]
+        # Shading and human dots, then the systems.
+        assert shown == ([3] * 6 + [8]) * 3
+
+    def test_titles_and_axes_do_not_run_into_each_other(self, drawn):
+        renderer = drawn.canvas.get_renderer()
+        boxes = []
+        for axes in drawn.axes:
+            texts = [
+                *(getattr(axes, name) for name in ("title", "_left_title", "_right_title")),
+                axes.xaxis.label,
+            ]
+            boxes += [text.get_window_extent(renderer) for text in texts if text.get_text()]
+        for one, other in itertools.combinations(boxes, 2):
+            assert not one.overlaps(other)
 
 
 def test_cells_stand_in_table_order_and_others_as_they_came():
