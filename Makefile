@@ -35,7 +35,7 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## the whole method, tiny, on CPU
-	$(BIN)/snakemake --profile profiles/demo tables detection embeddings views human_eval
+	$(BIN)/snakemake --profile profiles/demo tables detection judge embeddings views human_eval
 	@$(MAKE) --no-print-directory report
 	@$(BIN)/python -m polyalign where runs/demo
 

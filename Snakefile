@@ -22,6 +22,7 @@ include: "rules/common_released.smk"
 include: "rules/common_reports.smk"
 include: "rules/common_detection.smk"
 include: "rules/common_embeddings.smk"
+include: "rules/common_judge.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -33,6 +34,7 @@ include: "rules/released.smk"
 include: "rules/metrics.smk"
 include: "rules/detection.smk"
 include: "rules/embeddings.smk"
+include: "rules/judge.smk"
 include: "rules/tables.smk"
 include: "rules/human_eval.smk"
 
@@ -47,6 +49,7 @@ localrules:
     human_eval,
     detection,
     embeddings,
+    judge,
 
 
 # What `snakemake` alone builds: the tables of the whole grid.
@@ -92,3 +95,6 @@ rule embeddings:
             lang=CFG.grid.languages,
             model=CFG.grid.models,
         ),
+rule judge:
+    input:
+        expand("results/tables/judge_{lang}.md", lang=CFG.grid.languages),

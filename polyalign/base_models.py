@@ -60,7 +60,7 @@ class Model(Settings):
     revision: str = Field("main", description="branch, tag or commit of the repository")
     build: TinyModel | None = Field(None, description="build the model here instead of downloading it")
     stand_in: StandIn | None = Field(
-        None, description="a tiny model for a detector, trained here for a moment"
+        None, description="a tiny model for a detector or judge, trained here for a moment"
     )
     chat_template: str | None = Field(
         None, description="name of a file in config/chat_templates; null for a model that only embeds texts"

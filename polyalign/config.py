@@ -30,6 +30,8 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.human_eval.settings import HumanEvalSettings
 from polyalign.inference.decoding import Decoding, paper_decoding
+from polyalign.inference.engine import EngineSettings
+from polyalign.judge.settings import Judges, check_judges
 from polyalign.metrics.settings import MetricSettings
 from polyalign.plan import GUESSED_HOURS
 from polyalign.prompts import ORACLE_METHODS
@@ -80,6 +82,7 @@ class Config(Settings):
     human_eval: HumanEvalSettings = Field(HumanEvalSettings(), description="blind human evaluation")
     detectors: Detection = Field(Detection(), description="detectors of machine text")
     embeddings: Embeddings = Field(Embeddings(), description="human and model answers as vectors")
+    judges: Judges = Field(Judges(), description="language models that judge answers by a rubric")
     hours: dict[str, float] = Field(
         GUESSED_HOURS,
         description="wall hours of a rule's job that `status` assumes where no benchmark is found",
@@ -112,6 +115,7 @@ class Config(Settings):
                 raise ValueError(f"models.{key}.scorer: no model {model.scorer!r}; {known}")
         check_detection(self.detectors, self.models, self.grid.models)
         check_embeddings(self.embeddings, self.models, self.grid.models)
+        check_judges(self.judges, self.models)
         mauve = self.metrics.mauve.model
         if mauve is not None and mauve not in self.models:
             raise ValueError(f"metrics.mauve.model: no model {mauve!r}; {nearest(mauve, list(self.models))}")
@@ -245,27 +249,33 @@ class Config(Settings):
         # The critic's recipe is the only one with a seed of its own.
         return merged if seed is None or method != "critic" else {**merged, "seed": seed}
 
-    def engine_of(self, model: str) -> dict[str, Any]:
-        """Settings of the inference engine for a model, as plain values."""
-        settings = self.inference.model_dump(exclude={"shards"})
-        if self.inference.dtype == "auto":
+    def engine_of(self, model: str, *, judge: bool = False) -> dict[str, Any]:
+        """Settings of the engine that a model answers, or judges, with, as plain values."""
+        engine = self.judging_engine if judge else self.inference
+        settings = engine.model_dump(include=set(EngineSettings.model_fields))
+        if engine.dtype == "auto":
             settings["dtype"] = self.models[model].dtype
         return settings
 
     @property
+    def judging_engine(self) -> EngineSettings:
+        """The engine of the judges."""
+        return self.judges.engine or self.inference
+
+    @property
     def needs_vllm(self) -> bool:
-        """Whether jobs that answer prompts run vLLM, in process or as a server."""
-        engine, serve = self.inference.engine, self.inference.openai.serve
-        return engine == "vllm" or (engine == "openai" and serve == "vllm")
+        """Whether jobs that answer prompts or judge run vLLM, in process or as a server."""
+        return self.inference.needs_vllm or (bool(self.judges.run) and self.judging_engine.needs_vllm)
 
     @property
     def inference_gpus(self) -> int:
-        """GPUs of a job that answers prompts: as many as its engine puts the model on."""
-        inference = self.inference
-        elsewhere = inference.engine == "openai" and inference.openai.serve is None
-        if self.gpus == 0 or elsewhere:
-            return 0
-        return inference.vllm.tensor_parallel * inference.vllm.data_parallel if self.needs_vllm else 1
+        """GPUs of a job that answers prompts."""
+        return self.inference.gpus if self.gpus else 0
+
+    @property
+    def judging_gpus(self) -> int:
+        """GPUs of a job that judges."""
+        return self.judging_engine.gpus if self.gpus else 0
 
     def scorer_of(self, model: str) -> str:
         """The model whose base scores LM features for cells of `model`."""

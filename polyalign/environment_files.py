@@ -61,8 +61,8 @@ STAGES = {
         ),
     ),
     "infer": Stage(
-        "answers to every row of a split, detectors",
-        ("Jinja2", "openai", "safetensors", "tokenizers", "transformers"),
+        "answers to every row of a split, detectors, judges",
+        ("Jinja2", "llguidance", "openai", "safetensors", "tokenizers", "transformers"),
     ),
     "eval": Stage(
         "metrics, intervals, MAUVE, answers as vectors",

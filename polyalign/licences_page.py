@@ -32,7 +32,7 @@ FILE_LEVEL = frozenset({"MPL-2.0", "LGPL-3.0-or-later"})
 """Copyleft that stays with the package's own files: using it as it is asks nothing of ours."""
 EXCEPTIONS = {
     "docutils": "comes with Snakemake; the GPL holds for an Emacs Lisp file that nothing here uses",
-    "krippendorff": "imported by the summary of a human evaluation alone, and not redistributed",
+    "krippendorff": "imported by the summaries of human evaluation and judges alone, and not redistributed",
     "mauve-text": "imported for MAUVE alone, and not redistributed",
 }
 """Packages under another licence, and why they may stay."""

@@ -18,6 +18,7 @@ from polyalign.files import StrPath, read_json, sha256_file, write_json
 SCHEMA_VERSION = 1
 _VERSIONED = (
     "accelerate",
+    "llguidance",
     "mauve-text",
     "nltk",
     "numpy",

@@ -14,6 +14,8 @@ _PLACES = (
     ("results/embeddings/*/*/embeddings.html", "the same as a picture: hover to read the answers"),
     ("results/tables/inventory.html", "what the corpora hold and what was left out"),
     ("results/tables/published_*.html", "the paper's figures, and what is known about each"),
+    ("results/tables/detection_*.html", "what detectors of machine text make of each method"),
+    ("results/tables/judge_*.html", "how language models grade each method, and whether they agree"),
     ("results/human_eval/*/site/single.html", "answers to be judged blind; pairwise.html compares two"),
     ("results/metrics/*_hdpo_*.json", "the report behind a row"),
     ("results/predictions/*_hdpo_*/test.jsonl", "what the model answered"),

@@ -47,6 +47,8 @@ GUESSED_HOURS = {
     "evaluate_predictions": 0.3,
     "detect_texts": 1.0,
     "embed_texts": 0.1,
+    "judge_predictions": 3.0,
+    "judge_shard": 3.0,
 }
 
 

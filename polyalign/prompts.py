@@ -9,7 +9,7 @@ A prompt has a mode (docs/method.md, Views; docs/inference.md, Prompt modes):
     oracle      profile, and the reference answer shown to the model; no method, see `MODE_OF_METHOD`
 
 `training_ids` and `prompt_ids` share their first part, so a model is asked with the very token ids it was
-trained on.
+trained on. A judge is no method and has a prompt of its own, `judge_messages`.
 """
 
 import re
@@ -53,6 +53,12 @@ _ORACLE_LABEL = {"en": "Reference answer:", "zh": "参考答案："}
 
 # A base model that goes on with the next turn of a plain-text prompt has ended its answer.
 _NEXT_TURN = ("\nCurrent User Message:", "\nAssistant Response:", "\nUser:", "\nAssistant:", "\nSystem:")
+
+# Parts of a judge's prompt. The same in every language, so that one standard is asked for in the same words.
+_JUDGED_PARTS = ("profile", "conversation", "reference", "answer")
+_JUDGED_TAG = re.compile(rf"<(/?(?:{'|'.join(_JUDGED_PARTS)})>)")
+_BROKEN = r"< \1"
+_PROFILE_FIELDS = ("language", "family", "track", "style_bucket", "length_bin")
 
 Turn = Mapping[str, str]
 Message = dict[str, str]
@@ -194,12 +200,40 @@ def _apply_template(tokenizer: Any, messages: list[Message], *, add_generation_p
     )
 
 
-def safe_messages(tokenizer: Any, record: Mapping[str, Any], mode: str) -> list[Message]:
-    """`chat_messages` with the tokenizer's special tokens broken up wherever a text contains them."""
+def judge_messages(
+    rubric: str, record: Mapping[str, Any], answer: str, *, answer_first: bool = False
+) -> list[Message]:
+    """The rubric as system message, and a row to be judged: profile, conversation, reference and answer in tags.
+
+    No text of the row can open or close a tag.
+
+    Args:
+        rubric: `polyalign.judge.rubric.Rubric.text`.
+        answer: the answer to judge.
+        answer_first: the answer stands before the reference instead of after it.
+    """
+    texts = {
+        "profile": "; ".join(f"{name.split('_')[0]}={record[name]}" for name in _PROFILE_FIELDS),
+        "conversation": condition_text(record),
+        "reference": normalize_text(record["human_answer"]),
+        "answer": answer.strip(),
+    }
+    order = ("profile", "conversation", "answer", "reference") if answer_first else _JUDGED_PARTS
+    fenced = [f"<{name}>\n{_JUDGED_TAG.sub(_BROKEN, texts[name])}\n</{name}>" for name in order]
+    return [{"role": "system", "content": rubric}, {"role": "user", "content": "\n\n".join(fenced)}]
+
+
+def without_control_tokens_in(tokenizer: Any, messages: Sequence[Message]) -> list[Message]:
+    """Messages with the tokenizer's special tokens broken up wherever a text contains them."""
     return [
         {"role": message["role"], "content": without_control_tokens(tokenizer, message["content"])}
-        for message in chat_messages(record, mode)
+        for message in messages
     ]
+
+
+def safe_messages(tokenizer: Any, record: Mapping[str, Any], mode: str) -> list[Message]:
+    """`chat_messages` with the tokenizer's special tokens broken up wherever a text contains them."""
+    return without_control_tokens_in(tokenizer, chat_messages(record, mode))
 
 
 def render_prompt(tokenizer: Any, record: Mapping[str, Any], mode: str) -> str:
@@ -211,6 +245,11 @@ def render_prompt(tokenizer: Any, record: Mapping[str, Any], mode: str) -> str:
     messages = safe_messages(tokenizer, record, mode)
     if mode not in CHAT_MODES:
         return messages[0]["content"]
+    return render_messages(tokenizer, messages)
+
+
+def render_messages(tokenizer: Any, messages: list[Message]) -> str:
+    """Safe chat messages as text, up to the place where the answer starts."""
     return _apply_template(tokenizer, messages, add_generation_prompt=True)
 
 
@@ -221,7 +260,12 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
 
 def prompt_ids(tokenizer: Any, record: Mapping[str, Any], mode: str) -> list[int]:
     """Token ids of the prompt, with exactly one BOS, at the start, where the tokenizer has one."""
-    ids = _encode(tokenizer, render_prompt(tokenizer, record, mode))
+    return text_ids(tokenizer, render_prompt(tokenizer, record, mode))
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered prompt, with exactly one BOS, at the start, where the tokenizer has one."""
+    ids = _encode(tokenizer, text)
     bos = tokenizer.bos_token_id
     return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 

@@ -105,10 +105,12 @@ class Detection(Settings):
 
 
 class StandIn(Settings):
-    """A tiny model that the workflow trains for a moment, to show the plumbing of a detector where no real one is."""
+    """A tiny model that the workflow trains for a moment, to show the plumbing of a detector or judge where no real
+    one is."""
 
-    kind: Literal["causal", "classifier", "filler"] = Field(
-        description="causal: another small language model; classifier: tells answers from samples; filler: T5-like"
+    kind: Literal["causal", "classifier", "filler", "judge"] = Field(
+        description="causal: another small language model; classifier: tells answers from samples; filler: T5-like; "
+        "judge: grades by rule, with a tokenizer of its own"
     )
     like: str = Field(description="key of the model built here whose tokenizer it takes")
     hidden_size: Positive = Field(64, description="width, a multiple of 16")
@@ -138,4 +140,4 @@ def check_detection(detection: Detection, models: Mapping[str, Any], grid: Seque
         if model.stand_in and getattr(models.get(model.stand_in.like), "build", None) is None:
             raise ValueError(f"models.{key}.stand_in.like: name a model that is built here")
     if any(models[name].stand_in for name in grid):
-        raise ValueError("grid.models: a stand-in is for detectors alone")
+        raise ValueError("grid.models: a stand-in is for detectors and judges alone")

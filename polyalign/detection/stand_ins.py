@@ -1,12 +1,14 @@
-"""Tiny models trained for a moment in place of the detectors' real ones, where none of these can be had.
+"""Tiny models trained for a moment in place of the detectors' and judges' real ones, where none of these can be had.
 
-They show that every part of a detector runs; how well they detect says nothing about the detector. A small causal
+They show that every part runs; how well they detect or judge says nothing about detectors or judges. A small causal
 model stands beside the base model built here, a RoBERTa classifier learns to tell human answers from samples of that
-base model, and a T5 learns to fill masked words. All take the base model's tokenizer. See docs/detection.md.
+base model, and a T5 learns to fill masked words; all three take the base model's tokenizer. A judge learns to grade by
+rule. See docs/detection.md and docs/judge.md.
 """
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from polyalign.detection.classifier import HUMAN, MACHINE
 from polyalign.detection.perturbation import SENTINEL, choose_spans, masked_text, units_of
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory
+from polyalign.judge.stand_in import graded_examples, judge_tokenizer
 from polyalign.model_folders import load_tokenizer, load_weights
 from polyalign.records import read_records
 from polyalign.tiny_model import sample_texts
@@ -57,7 +60,8 @@ def build_stand_ins(
         {key: kind, parameters, loss of the last step}, for the manifest.
     """
     texts = sample_texts([records], seed)[:MOST_TEXTS]
-    answers = [record["human_answer"] for record in read_records(records)][:MOST_TEXTS]
+    read = list(islice(read_records(records), MOST_TEXTS))
+    answers = [record["human_answer"] for record in read]
     if not texts:
         raise BadInput("no texts to learn from", file=records, expected="at least one record")
     details = {}
@@ -68,6 +72,9 @@ def build_stand_ins(
             kind = values["kind"]
             if kind == "causal":
                 model, batches = _causal(tokenizer, texts, values, seed)
+            elif kind == "judge":
+                tokenizer = judge_tokenizer(texts, tokenizer)
+                model, batches = _judge(tokenizer, read, values, seed)
             elif kind == "classifier":
                 model, batches = _classifier(tokenizer, answers, values, seed, bases[values["like"]])
             else:
@@ -121,11 +128,8 @@ def _heads(values: Mapping[str, Any]) -> int:
     return values["hidden_size"] // HEAD_SIZE
 
 
-def _causal(
-    tokenizer: Any, texts: Sequence[str], values: Mapping[str, Any], seed: int
-) -> tuple[Any, Batches]:
-    """A Llama, and batches of texts one after another."""
-    model = LlamaForCausalLM(
+def _llama(tokenizer: Any, values: Mapping[str, Any]) -> LlamaForCausalLM:
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=values["hidden_size"],
@@ -140,6 +144,12 @@ def _causal(
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+
+
+def _causal(
+    tokenizer: Any, texts: Sequence[str], values: Mapping[str, Any], seed: int
+) -> tuple[Any, Batches]:
+    """A Llama, and batches of texts one after another."""
     stream = [token for ids in _encode(tokenizer, texts) for token in [*ids, tokenizer.eos_token_id]]
     length = values["sequence_length"]
     blocks = [stream[at : at + length] for at in range(0, max(1, len(stream) - length), length)]
@@ -149,7 +159,24 @@ def _causal(
             ids = _padded(rows, tokenizer.pad_token_id)
             yield {"input_ids": ids, "labels": ids}
 
-    return model, batches()
+    return _llama(tokenizer, values), batches()
+
+
+def _judge(
+    tokenizer: Any, records: Sequence[Mapping[str, Any]], values: Mapping[str, Any], seed: int
+) -> tuple[Any, Batches]:
+    """A Llama, and batches of graded answers; only the grades are learned."""
+    examples = graded_examples(tokenizer, records, values["sequence_length"], seed)
+
+    def batches() -> Batches:
+        while True:
+            pairs = list(islice(examples, values["batch_size"]))
+            ids = _padded([[*prompt, *reply] for prompt, reply in pairs], tokenizer.pad_token_id)
+            labels = _padded([[IGNORED] * len(prompt) + reply for prompt, reply in pairs], IGNORED)
+            # Padding stands at the end, where no token that counts sees it.
+            yield {"input_ids": ids, "labels": labels}
+
+    return _llama(tokenizer, values), batches()
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

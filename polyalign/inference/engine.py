@@ -27,6 +27,7 @@ class Request:
         stop: strings that end the answer; the text is cut where the first of them begins.
         text: the prompt as text, for an engine that asks for it (`Engine.reads_text`).
         messages: the prompt as chat messages, likewise; a plain-text prompt is one user message.
+        schema: JSON schema, as text, that the answer must hold to, written without white space; empty for free text.
     """
 
     source_index: int
@@ -36,6 +37,7 @@ class Request:
     stop: tuple[str, ...] = ()
     text: str = ""
     messages: Sequence[dict[str, str]] = ()
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,18 @@ class EngineSettings(Settings):
     )
     vllm: VllmSettings = Field(VllmSettings(), description="vLLM, in process or served")
     openai: OpenAISettings = Field(OpenAISettings(), description="OpenAI-compatible server")
+
+    @property
+    def needs_vllm(self) -> bool:
+        """Whether a job of this engine runs vLLM, in process or as a server."""
+        return self.engine == "vllm" or (self.engine == "openai" and self.openai.serve == "vllm")
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of a job, where there are any: as many as the engine puts the model on."""
+        if self.engine == "openai" and self.openai.serve is None:
+            return 0
+        return self.vllm.tensor_parallel * self.vllm.data_parallel if self.needs_vllm else 1
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with the one it goes on from; portions and patience may differ."""

@@ -31,38 +31,57 @@ def gather_predictions(
         BadInput: shards that were made in different ways, or whose files are not what their manifests say.
         BadInputs: rows that no shard answered or two did; each is named.
     """
-    shards = [(Path(path), read_manifest(path)) for path in manifests]
-    first, shared = shards[0][0], shards[0][1]["details"]
-    answered: dict[int, dict[str, Any]] = {}
-    twice: list[BadInput] = []
-    for path, manifest in shards:
-        _check_same(path, manifest["details"], first, shared)
-        check_files(manifest, file=path)
-        for file in manifest["outputs"]:
-            for line, row in read_jsonl(file):
-                index = row["source_index"]
-                if index in answered:
-                    twice.append(
-                        BadInput("another shard has this row", file=file, row=line, field="source_index")
-                    )
-                answered[index] = row
-    if twice:
-        raise BadInputs(twice)
+    found, shared = read_shards(manifests, SAME)
+    answered = {index: row for (index,), row in found.items()}
     sources = read_sources(records_path)
     rows = in_order(sources, answered, out_path)
     write_jsonl(out_path, rows)
     details = {
         **{name: shared[name] for name in SAME if name in shared},
         "decoding": shared["decoding"],
-        "shards": len(shards),
+        "shards": len(manifests),
         "coverage": row_coverage(sources),
         **outcome(rows, sources, shared["prompt_mode"]),
     }
     return {**details, "warnings": warn(details)}
 
 
-def _check_same(path: Path, details: Mapping[str, Any], first: Path, shared: Mapping[str, Any]) -> None:
-    for name in SAME:
+def read_shards(
+    manifests: Sequence[StrPath], same: Sequence[str], key: Sequence[str] = ("source_index",)
+) -> tuple[dict[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """({key of a row: row} of all shards, details of the first).
+
+    Args:
+        manifests: of each shard; they name its files.
+        same: details that the shards must share, where they state them.
+        key: fields that name a row.
+
+    Raises:
+        BadInput: shards that were made in different ways, or whose files are not what their manifests say.
+        BadInputs: rows that two shards have.
+    """
+    shards = [(Path(path), read_manifest(path)) for path in manifests]
+    first, shared = shards[0][0], shards[0][1]["details"]
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    twice: list[BadInput] = []
+    for path, manifest in shards:
+        _check_same(path, manifest["details"], first, shared, same)
+        check_files(manifest, file=path)
+        for file in manifest["outputs"]:
+            for line, row in read_jsonl(file):
+                name = tuple(row[field] for field in key)
+                if name in found:
+                    twice.append(BadInput("another shard has this row", file=file, row=line, field=key[0]))
+                found[name] = row
+    if twice:
+        raise BadInputs(twice)
+    return found, shared
+
+
+def _check_same(
+    path: Path, details: Mapping[str, Any], first: Path, shared: Mapping[str, Any], same: Sequence[str]
+) -> None:
+    for name in same:
         if details.get(name) != shared.get(name):
             raise BadInput(
                 f"this shard was made in another way than {first.name}",

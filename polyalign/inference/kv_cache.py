@@ -38,6 +38,13 @@ class GrowingLayer(DynamicLayer):
         self._key_room, self._value_room = self._key_room[indices], self._value_room[indices]
         self._show(length)
 
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Make each row `repeats` rows."""
+        length = self.get_seq_length()
+        self._key_room = self._key_room.repeat_interleave(repeats, dim=0)
+        self._value_room = self._value_room.repeat_interleave(repeats, dim=0)
+        self._show(length)
+
     def _show(self, length: int) -> None:
         self.keys, self.values = self._key_room[:, :, :length], self._value_room[:, :, :length]
 
@@ -51,6 +58,11 @@ def _with_room(room: torch.Tensor, states: torch.Tensor, used: int, needed: int)
     if used:
         larger[:, :, :used] = room[:, :, :used]
     return larger
+
+
+def keeps_every_position(cache: DynamicCache) -> bool:
+    """Whether no layer of the cache forgets: positions may then be masked anywhere, not at the start alone."""
+    return all(type(layer) is GrowingLayer for layer in cache.layers)
 
 
 def growing_cache(config: object) -> DynamicCache:

@@ -5,6 +5,7 @@ A server that wants text gets the rendered prompt without its BOS, which servers
 prompt tokens must then be ours. A server that only chats gets messages and renders them by its own template.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,14 @@ def open_openai_engine(
             yield engine
         finally:
             engine.close()
+
+
+def _response_format(schema: str) -> dict[str, Any]:
+    """What asks for an answer that holds to a JSON schema."""
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "strict": True, "schema": json.loads(schema)},
+    }
 
 
 class OpenAIEngine:
@@ -231,12 +240,17 @@ class OpenAIEngine:
             arguments["frequency_penalty"] = decoding.frequency_penalty
         if request.stop:
             arguments["stop"] = list(request.stop[:MOST_STOPS])
+        # By the standard API's own parameter, which the client does not know for plain completions.
+        extra: dict[str, Any] = (
+            {"response_format": _response_format(request.schema)} if request.schema else {}
+        )
         if not decoding.greedy:
             arguments["seed"] = request.seed
         if format == "token_ids":
             # vLLM's additions to the API. Those at their neutral value stand here because a server takes other
             # defaults from the model's generation_config.json.
             arguments["extra_body"] = {
+                **extra,
                 "stop_token_ids": self.stop_token_ids,
                 "ignore_eos": True,
                 "return_token_ids": True,
@@ -251,6 +265,8 @@ class OpenAIEngine:
                 field="repetition_penalty",
                 expected="1, or a server that takes prompts as token ids",
             )
+        if extra:
+            arguments["extra_body"] = extra
         if format == "text":
             return await self._client.completions.create(prompt=self._without_bos(request.text), **arguments)
         return await self._client.chat.completions.create(messages=list(request.messages), **arguments)

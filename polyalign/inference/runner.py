@@ -8,32 +8,22 @@ killed goes on from there. The fingerprint covers rows, model, prompts, decoding
 other run's answers are taken up.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import StrPath, sha256_file, sha256_json, write_jsonl
+from polyalign.inference.asking import answer_resumably, ask, model_digest, tokenizer_of
 from polyalign.inference.cot import extract_final_answer
 from polyalign.inference.decoding import Decoding
-from polyalign.inference.engine import (
-    Completion,
-    Engine,
-    EngineSettings,
-    Failure,
-    Request,
-    request_seed,
-)
+from polyalign.inference.engine import Completion, Engine, EngineSettings, Request, request_seed
 from polyalign.inference.engines import open_engine
 from polyalign.inference.outcome import Source, in_order, outcome, row_coverage, warn
 from polyalign.inference.paper_cleanup import clean_published
 from polyalign.inference.part_file import PartFile
 from polyalign.manifest import read_manifest
-from polyalign.model_folders import load_tokenizer
-from polyalign.progress import track
 from polyalign.prompts import (
     MODE_OF_METHOD,
     MODES,
@@ -45,12 +35,6 @@ from polyalign.prompts import (
 )
 from polyalign.records import read_records
 from polyalign.settings import S, read_settings
-
-log = logging.getLogger(__name__)
-
-# Files of a model folder that say how it was trained; they do not change what it answers.
-_NOT_THE_MODEL = ("manifest.json", "trainer_state.json", "training_args.json")
-_MODEL_SUFFIXES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 
 
 def generate_predictions(
@@ -98,7 +82,7 @@ def generate_predictions(
     decoding = _typed(Decoding, decoding, "decoding")
     settings = _typed(EngineSettings, engine_settings, "inference")
     model_dir, out_path = Path(model_dir), Path(out_path)
-    tokenizer = _load_tokenizer(model_dir)
+    tokenizer = tokenizer_of(model_dir)
     sources = read_sources(records_path, shard)
     reasons: dict[int, str] = {}
     with open_engine(model_dir, tokenizer, mode, decoding, settings) as engine:
@@ -116,15 +100,12 @@ def generate_predictions(
                 "code": code,
             },
         )
-        answered = part.load()
-        if answered:
-            log.info("%s: going on after %d of %d rows", part.path, len(answered), len(sources))
-        waiting = _waiting_records(records_path, shard, answered)
-        with part:
-            rows = _answer(waiting, engine, tokenizer, mode, decoding, settings.window_rows, reasons)
-            for row in track(rows, total=len(sources) - len(answered), label=f"answers {cell} {split}"):
-                part.append(row)
-                answered[row["source_index"]] = row
+
+        def rows_of(done: frozenset[int]) -> Iterator[dict[str, Any]]:
+            waiting = _waiting_records(records_path, shard, done)
+            return _answer(waiting, engine, tokenizer, mode, decoding, settings.window_rows, reasons)
+
+        answered = answer_resumably(part, len(sources), f"answers {cell} {split}", rows_of)
         description, max_length = engine.describe(), engine.max_length
     rows = in_order(sources, answered, out_path, reasons)
     if all(row["finish_reason"] == "error" for row in rows):
@@ -176,22 +157,6 @@ def _typed(model: type[S], value: S | Mapping[str, Any], name: str) -> S:
     return read_settings(model, value, file=name, docs="docs/inference.md")
 
 
-def _load_tokenizer(model_dir: Path) -> Any:
-    if not (model_dir / "tokenizer_config.json").is_file():
-        raise BadInput("no tokenizer here", file=model_dir, expected="model and tokenizer in one folder")
-    return load_tokenizer(model_dir)
-
-
-def model_digest(model_dir: Path) -> str:
-    """SHA-256 over the files of a model folder that decide its answers: weights, configuration, tokenizer."""
-    files = sorted(
-        file
-        for file in model_dir.iterdir()
-        if file.suffix in _MODEL_SUFFIXES and file.name not in _NOT_THE_MODEL
-    )
-    return sha256_json({file.name: sha256_file(file) for file in files})
-
-
 def _numbered(records_path: StrPath, shard: tuple[int, int]) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """(position, source_index, record) of each row of the shard.
 
@@ -223,17 +188,9 @@ def read_sources(records_path: StrPath, shard: tuple[int, int] = (1, 1)) -> dict
 
 
 def _waiting_records(
-    records_path: StrPath, shard: tuple[int, int], answered: Mapping[int, Any]
+    records_path: StrPath, shard: tuple[int, int], done: frozenset[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    # A snapshot: rows are added to `answered` while this is being read.
-    done = frozenset(answered)
     return ((index, record) for _, index, record in _numbered(records_path, shard) if index not in done)
-
-
-def _windows(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while window := list(islice(iterator, size)):
-        yield window
 
 
 def _answer(
@@ -249,27 +206,24 @@ def _answer(
 
     Memory is bounded by `window_rows` prompts.
     """
-    for window in _windows(waiting, window_rows):
-        requests: list[Request] = []
-        ids: dict[int, str] = {}
-        for index, record in window:
-            ids[index] = record["id"]
-            prompt = prompt_ids(tokenizer, record, mode)
-            room = engine.max_length - len(prompt)
-            if room <= 0:
-                yield _row(Completion(index, "", "error", len(prompt), 0), record["id"], mode, decoding)
-                continue
-            limit = min(decoding.answer_limit(record["length_bin"], mode), room)
-            request = Request(index, prompt, limit, request_seed(decoding.seed, index), stop_strings(mode))
-            if engine.reads_text:
-                text = render_prompt(tokenizer, record, mode)
-                request = replace(request, text=text, messages=safe_messages(tokenizer, record, mode))
-            requests.append(request)
-        for done in engine.generate(requests):
-            if isinstance(done, Failure):
-                reasons[done.source_index] = done.reason
-            else:
-                yield _row(done, ids[done.source_index], mode, decoding)
+    ids: dict[int, str] = {}
+
+    def request_of(item: tuple[int, dict[str, Any]]) -> Request | Completion:
+        index, record = item
+        ids[index] = record["id"]
+        prompt = prompt_ids(tokenizer, record, mode)
+        room = engine.max_length - len(prompt)
+        if room <= 0:
+            return Completion(index, "", "error", len(prompt), 0)
+        limit = min(decoding.answer_limit(record["length_bin"], mode), room)
+        request = Request(index, prompt, limit, request_seed(decoding.seed, index), stop_strings(mode))
+        if not engine.reads_text:
+            return request
+        text = render_prompt(tokenizer, record, mode)
+        return replace(request, text=text, messages=safe_messages(tokenizer, record, mode))
+
+    for done in ask(waiting, request_of, engine, window_rows, reasons):
+        yield _row(done, ids.pop(done.source_index), mode, decoding)
 
 
 def _row(completion: Completion, id: str, mode: str, decoding: Decoding) -> dict[str, Any]:

@@ -8,6 +8,7 @@ ends when the job does, killed or not.
 """
 
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -26,6 +27,9 @@ from polyalign.model_folders import check_weights
 log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
+STRUCTURED_OUTPUTS = {"backend": "guidance", "disable_any_whitespace": True}
+"""How vLLM holds an answer to a JSON schema: by the library of the transformers engine, and without white space, for a
+model that writes line ends for ever keeps to most schemas. vLLM takes this for an engine, not for a request."""
 _STOP_SECONDS = 30
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -44,6 +48,7 @@ def _vllm_command(model_dir: Path, port: int, settings: EngineSettings) -> list[
         "--gpu-memory-utilization": str(vllm.gpu_memory),
         "--max-num-seqs": str(vllm.max_num_seqs),
         "--generation-config": "vllm",
+        "--structured-outputs-config": json.dumps(STRUCTURED_OUTPUTS),
         "--uvicorn-log-level": "warning",
     }
     flags = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import transformers
 from transformers import DynamicCache
 
 from polyalign.errors import BadInput, PolyAlignError
+from polyalign.inference.constrained import Grammars, Matcher, forbid
 from polyalign.inference.decoding import Decoding
 from polyalign.inference.engine import (
     Completion,
@@ -21,13 +23,15 @@ from polyalign.inference.engine import (
     cut_at_stop,
     token_budget_batches,
 )
-from polyalign.inference.kv_cache import growing_cache
+from polyalign.inference.kv_cache import growing_cache, keeps_every_position
 from polyalign.inference.sampling import choose_tokens, penalize, row_uniforms
 from polyalign.model_folders import load_config, load_weights
 
 # Finished rows are computed along until they are a quarter of the batch: taking rows out copies the whole
 # cache.
 _COMPACT_BELOW = 0.75
+# A common start of prompts that is at least this long, such as a judge's rubric, is computed once for all of them.
+_SHARED_START = 128
 
 
 def _device(name: str) -> torch.device:
@@ -71,6 +75,7 @@ class _Row:
 
     request: Request
     uniforms: np.ndarray | None
+    matcher: Matcher | None
     tokens: list[int] = field(default_factory=list)
     done: bool = False
 
@@ -106,6 +111,7 @@ class TransformersEngine:
         # Any id does: padding is masked, and its logits are not read.
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        self._grammars = Grammars(tokenizer, self._vocabulary)
 
     def describe(self) -> dict[str, Any]:
         """Engine, versions, device, precision and batch settings, for the manifest."""
@@ -140,48 +146,100 @@ class TransformersEngine:
     def _generate_batch(self, requests: list[Request]) -> Iterator[Completion]:
         sampled = not self.decoding.greedy
         rows = [
-            _Row(request, row_uniforms(request.seed, request.max_new_tokens) if sampled else None)
+            _Row(
+                request,
+                row_uniforms(request.seed, request.max_new_tokens) if sampled else None,
+                self._grammars.matcher(request.schema) if request.schema else None,
+            )
             for request in requests
         ]
-        input_ids, mask = self._pad(requests)
-        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
-        seen, counts = self._penalty_state(requests)
         cache = growing_cache(self.model.config)
+        shared = self._read_shared_start(requests, cache)
+        input_ids, mask = self._pad(requests, shared)
+        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, shared:]
+        seen, counts = self._penalty_state(requests)
         while True:
             logits = self._next_logits(input_ids, mask, positions, cache)
             self._check(logits, rows)
-            tokens = choose_tokens(
-                penalize(logits, seen, counts, self.decoding), self._next_uniforms(rows), self.decoding
-            )
+            logits = penalize(logits, seen, counts, self.decoding)
+            forbid(logits, [None if row.done else row.matcher for row in rows])
+            tokens = choose_tokens(logits, self._next_uniforms(rows), self.decoding)
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if not row.done and (completion := self._append(row, token)) is not None:
                     yield completion
+            forced = self._forced(rows)
+            for row, follow in zip(rows, forced, strict=True):
+                for token in follow if not row.done else ():
+                    if (completion := self._append(row, token)) is not None:
+                        yield completion
+            said = torch.cat([tokens[:, None], torch.as_tensor(forced, device=self.device)], dim=-1)
             alive = [index for index, row in enumerate(rows) if not row.done]
             if not alive:
                 return
             if seen is not None:
-                seen.scatter_(1, tokens[:, None], True)
+                seen.scatter_(1, said, True)
             if counts is not None:
-                counts.scatter_add_(1, tokens[:, None], torch.ones_like(tokens[:, None], dtype=counts.dtype))
-            positions = positions[:, -1:] + 1
+                counts.scatter_add_(1, said, torch.ones_like(said, dtype=counts.dtype))
+            positions = positions[:, -1:] + torch.arange(1, said.shape[1] + 1, device=self.device)
             if len(alive) <= _COMPACT_BELOW * len(rows):
                 keep = torch.tensor(alive, device=self.device)
                 cache.batch_select_indices(keep)
                 rows = [rows[index] for index in alive]
-                tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
+                said, mask, positions = said[keep], mask[keep], positions[keep]
                 seen = seen[keep] if seen is not None else None
                 counts = counts[keep] if counts is not None else None
-            input_ids = tokens[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+            input_ids = said
+            mask = torch.cat([mask, torch.ones_like(said)], dim=-1)
 
-    def _pad(self, requests: list[Request]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(ids, mask), each [rows, longest prompt], padded on the left so that all answers start together."""
-        width = max(len(request.prompt_ids) for request in requests)
+    def _read_shared_start(self, requests: list[Request], cache: DynamicCache) -> int:
+        """Put the tokens that all prompts start with into the cache of each; returns how many, 0 where few.
+
+        What differs is then padded behind them, so this is for models whose layers keep every position.
+        """
+        if len(requests) == 1 or not keeps_every_position(cache):
+            return 0
+        prompts = [list(request.prompt_ids) for request in requests]
+        # Whatever the first and the last in order have in common all others have, too.
+        common = takewhile(lambda pair: pair[0] == pair[1], zip(min(prompts), max(prompts), strict=False))
+        # The last token of every prompt is left, whose logits are wanted.
+        shared = min(sum(1 for _ in common), *(len(prompt) - 1 for prompt in prompts))
+        if shared < _SHARED_START:
+            return 0
+        ids = torch.tensor([prompts[0][:shared]], device=self.device)
+        positions = torch.arange(shared, device=self.device)[None]
+        self._next_logits(ids, torch.ones_like(ids), positions, cache)
+        cache.batch_repeat_interleave(len(requests))
+        return shared
+
+    def _forced(self, rows: list[_Row]) -> np.ndarray:
+        """Tokens that the schema forces in every row that is not done, [rows, k]: they need not be asked for.
+
+        k is 0 where a row is free text, and otherwise leaves each row a token to be chosen.
+        """
+        matchers = [row.matcher for row in rows if not row.done]
+        if not matchers or None in matchers:
+            return np.empty((len(rows), 0), dtype=np.int64)
+        found = [[] if row.done else row.matcher.forced() for row in rows]
+        rooms = [row.request.max_new_tokens - len(row.tokens) - 1 for row in rows if not row.done]
+        lengths = [len(tokens) for tokens, row in zip(found, rows, strict=True) if not row.done]
+        forced = np.full((len(rows), max(0, min(rooms + lengths))), self._pad_id, dtype=np.int64)
+        for tokens, row in zip(forced, found, strict=True):
+            tokens[:] = row[: len(tokens)] or self._pad_id
+        return forced
+
+    def _pad(self, requests: list[Request], shared: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ids, mask) of prompts, padded on the left so that all answers start together.
+
+        Ids are [rows, longest prompt - shared], the first `shared` tokens left out; the mask counts these too.
+        """
+        width = max(len(request.prompt_ids) for request in requests) - shared
         ids = np.full((len(requests), width), self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, request in enumerate(requests):
-            ids[row, width - len(request.prompt_ids) :] = request.prompt_ids
-            mask[row, width - len(request.prompt_ids) :] = 1
+            rest = request.prompt_ids[shared:]
+            ids[row, width - len(rest) :] = rest
+            mask[row, width - len(rest) :] = 1
+        mask = np.pad(mask, ((0, 0), (shared, 0)), constant_values=1)
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
     def _penalty_state(self, requests: list[Request]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -233,7 +291,11 @@ class TransformersEngine:
         """Add a token to a row; its completion, when the row has ended."""
         row.tokens.append(token)
         request = row.request
-        if token in self.stop_token_ids:
+        if row.matcher is not None:
+            row.matcher.accept(token)
+            if row.matcher.whole:
+                return self._finish(row, answer_text(self.tokenizer, row.tokens), "stop")
+        elif token in self.stop_token_ids:
             return self._finish(row, answer_text(self.tokenizer, row.tokens[:-1]), "stop")
         if request.stop and (text := self._text_before_stop(row)) is not None:
             return self._finish(row, text, "stop")

@@ -20,6 +20,7 @@ from polyalign.inference.engine import (
     answer_text,
     context_length,
 )
+from polyalign.inference.server import STRUCTURED_OUTPUTS
 from polyalign.inference.streaming import Streamer
 from polyalign.model_folders import check_weights
 
@@ -90,6 +91,8 @@ class VllmEngine:
             self._start_replicas(arguments)
 
     def _arguments(self, model_dir: Path) -> dict[str, Any]:
+        from vllm.config import StructuredOutputsConfig
+
         vllm = self.settings.vllm
         return {
             "model": str(model_dir),
@@ -103,6 +106,7 @@ class VllmEngine:
             "max_num_seqs": vllm.max_num_seqs,
             # A model's own generation_config.json would change the decoding that the configuration states.
             "generation_config": "vllm",
+            "structured_outputs_config": StructuredOutputsConfig(**STRUCTURED_OUTPUTS),
             "seed": self.decoding.seed,
         }
 
@@ -162,7 +166,7 @@ class VllmEngine:
 
     def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         decoding = self.decoding
         return SamplingParams(
@@ -178,6 +182,7 @@ class VllmEngine:
             ignore_eos=True,
             # Text is made here, as for the other engines; vLLM needs it only to see stop strings.
             detokenize=bool(request.stop),
+            structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 

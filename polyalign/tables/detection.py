@@ -13,7 +13,7 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.plots.detection import draw_detection
 from polyalign.published import CITATION, published_detections
-from polyalign.tables.entries import METHOD_LABELS
+from polyalign.tables.entries import METHOD_LABELS, cell_parts, in_table_order
 from polyalign.tables.html import write_page
 from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
 
@@ -66,7 +66,7 @@ def build_detection(
     page = detection_page(summaries, language, models, stand_ins)
     out = Path(out_dir)
     png, pdf = out / f"detection_{language}.png", out / f"detection_{language}.pdf"
-    labels = [(cell, *_names(cell)) for cell in _cells(summaries, models)]
+    labels = [(cell, *cell_parts(cell)) for cell in _cells(summaries, models)]
     draw_detection(summaries, labels, TITLES, f"{language_name(language)}: scores of the detectors", png, pdf)
     paths = write_page(page, out, {CAPTION: png})
     return {
@@ -118,22 +118,13 @@ def detection_page(
 
 def _cells(summaries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[str]:
     """Cells of all summaries by model and method, in table order."""
-    cells = list(dict.fromkeys(cell for summary in summaries for cell in summary["systems"]))
-    order = list(dict.fromkeys([*models, *(cell.split("_")[2] for cell in cells)]))
-    ranks = list(METHOD_LABELS)
-    return sorted(cells, key=lambda cell: (order.index(cell.split("_")[2]), ranks.index(cell.split("_")[1])))
-
-
-def _names(cell: str) -> tuple[str, str]:
-    """(method, model) of a cell."""
-    _, method, model = cell.split("_")
-    return method, model
+    return in_table_order((cell for summary in summaries for cell in summary["systems"]), models)
 
 
 def _table(summary: Mapping[str, Any], cells: Sequence[str]) -> Table:
     rows, seen = [], set()
     for cell in cells:
-        method, model = _names(cell)
+        method, model = cell_parts(cell)
         if model not in seen:
             seen.add(model)
             rows.append(Row(model, "human", "Human answers", _values(summary["human"])))

@@ -1,6 +1,6 @@
 """Reports that are read for a table, and the refusal of those that must not be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,22 @@ METHOD_LABELS = {
     "dpo": "DPO",
     "hdpo": "HDPO",
 }
+
+
+def cell_parts(cell: str) -> tuple[str, str]:
+    """(method, model) of a cell."""
+    _, method, model = cell.split("_")
+    return method, model
+
+
+def in_table_order(cells: Iterable[str], models: Sequence[str]) -> list[str]:
+    """Cells, each once, by model and method; models that are not among `models` come last."""
+    known = list(dict.fromkeys(cells))
+    order = list(dict.fromkeys([*models, *(cell_parts(cell)[1] for cell in known)]))
+    ranks = list(METHOD_LABELS)
+    return sorted(
+        known, key=lambda cell: (order.index(cell_parts(cell)[1]), ranks.index(cell_parts(cell)[0]))
+    )
 
 
 @dataclass

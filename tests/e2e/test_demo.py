@@ -411,3 +411,22 @@ def test_chain_of_thought_and_the_oracle_are_answered_outside_the_table(demo):
     assert done.returncode == 2
     assert "oracle" in done.stderr + done.stdout
     assert not (demo.runs / "oracle_table").exists()
+
+
+def test_judges_grade_the_answers_of_the_cells(demo):
+    demo.outcome(targets=["results/tables/judge_zh.md"])
+    results = demo.runs / "results"
+    for judge in ("tiny-judge", "small-judge"):
+        summary = json.loads((results / f"judge/{judge}/summary_zh.json").read_text())
+        assert list(summary["cells"]) == [
+            f"zh_{method}_tiny" for method in ("base", "sft", "bucketsft", "dpo", "hdpo")
+        ]
+        assert (summary["rows"], summary["common_rows"]) == (6, 6)
+        assert summary["health"]["replies"]["asked"] == 5 * 6
+        assert set(summary["health"]["probes"]) == {"repeat", "answer_first", "backwards", "quoted"}
+    assert json.loads((results / "judge/agreement_zh.json").read_text())["rows"] == 5 * 6
+    text = (results / "tables/judge_zh.md").read_text()
+    assert "tiny-judge and small-judge" in text
+    assert "Stand-ins judged" in text
+    again = demo.outcome("-n", targets=["results/tables/judge_zh.md"])
+    assert "Nothing to be done" in again

@@ -9,8 +9,10 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     LlamaConfig,
+    MistralConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
 )
 
 from polyalign.prompts import load_chat_template
@@ -31,12 +33,21 @@ FAMILIES = {
         "pad_token": "<|end_of_text|>",
         "turns": ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
     },
+    "qwen3": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "turns": CHATML_TURNS},
+    "mistral-small": {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "turns": ["[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[INST]", "[/INST]"],
+    },
 }
 TURN_END = {
     "tiny": "<|eos|>",
     "qwen2.5": "<|im_end|>",
     "gemma2": "<end_of_turn>",
     "llama3.2": "<|eot_id|>",
+    "qwen3": "<|im_end|>",
+    "mistral-small": "</s>",
 }
 _TEXT = [
     "The capital of France is Paris, and the question is about context and history.",
@@ -93,6 +104,8 @@ def model_of(family: str, seed: int = 0) -> torch.nn.Module:
         "qwen2.5": Qwen2Config(**_SIZES),
         "llama3.2": LlamaConfig(**_SIZES),
         "tiny": LlamaConfig(**_SIZES),
+        "qwen3": Qwen3Config(**_SIZES),
+        "mistral-small": MistralConfig(**_SIZES),
         # A window shorter than the prompts of the tests, so that the sliding cache is used.
         "gemma2": Gemma2Config(**_SIZES, sliding_window=16, query_pre_attn_scalar=32),
     }[family]

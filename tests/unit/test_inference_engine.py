@@ -1,5 +1,7 @@
 """The transformers engine on real (tiny, random) models: it must agree with generate(), and with itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,26 @@ def test_an_answer_does_not_depend_on_the_rows_beside_it(folders, family):
     assert alone == together == shuffled
     assert {done.finish_reason for done in alone.values()} == {"stop", "length"}
     assert len({done.text for done in alone.values()}) > 10
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_a_long_common_start_is_read_once_and_changes_nothing(folders, family, monkeypatch):
+    start = np.random.default_rng(1).integers(20, 390, 150).tolist()
+    requests = [replace(request, prompt_ids=[*start, *request.prompt_ids]) for request in requests_of(12)]
+    engine = engine_of(folders[family], family, SAMPLED)
+    shapes, forward = [], engine.model.forward
+
+    def noted(**arguments):
+        shapes.append(tuple(arguments["input_ids"].shape))
+        return forward(**arguments)
+
+    monkeypatch.setattr(engine.model, "forward", noted)
+    together = answers(engine, requests)
+    # A window that forgets what lies far back cannot have padding in between.
+    longest = max(len(request.prompt_ids) for request in requests)
+    assert shapes[:1] == ([(12, longest)] if family == "gemma2" else [(1, 150)])
+    assert together == answers(engine_of(folders[family], family, SAMPLED, batch_tokens=1), requests)
+    assert len({done.text for done in together.values()}) > 6
 
 
 def test_another_seed_gives_other_answers(folders):

@@ -92,13 +92,19 @@ def test_each_turn_stands_in_the_familys_tokens(template):
         header = "<|start_header_id|>{}<|end_header_id|>\n\n".format
         expected_start = "<|begin_of_text|>" + header("system") + "You are a helpful assistant."
         turns = (header("user"), header("assistant"))
+    elif template == "mistral-small":
+        expected_start = "<s>[SYSTEM_PROMPT]You are a helpful assistant."
+        turns = ("[INST]", "[/INST]")
+        assert "short.[/SYSTEM_PROMPT][INST]Hi.[/INST]Hello!</s>[INST]" in text
     else:
         bos = tokenizer.bos_token or ""
         expected_start = f"{bos}<|im_start|>system\nYou are a helpful assistant."
         turns = ("<|im_start|>user\n", "<|im_start|>assistant\n")
     assert text.startswith(expected_start)
     assert (text.count(turns[0]), text.count(turns[1])) == (3, 3)
-    assert text.endswith(turns[1])
+    # Only what is said last starts with a thought, an empty one.
+    assert text.endswith(turns[1] + ("<think>\n\n</think>\n\n" if template == "qwen3" else ""))
+    assert text.count("<think>") == (template == "qwen3")
     assert text.count("What is number 0?") == 1
     assert tokenizer.convert_ids_to_tokens(end_token_id(tokenizer, "plain")) == TURN_END[template]
 
@@ -110,7 +116,7 @@ def test_no_template_adds_a_system_prompt_of_its_own(template):
     assert "You are" not in text
 
 
-@pytest.mark.parametrize("template", ["gemma2", "llama3.2", "qwen2.5"])
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "tiny"])
 def test_a_role_the_template_does_not_know_is_refused(template):
     with pytest.raises(Exception, match="role"):
         tokenizer_of(template).apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)

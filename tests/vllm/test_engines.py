@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from polyalign.inference.engine import Request, request_seed
+from polyalign.judge.replies import Reply, read_reply
+from polyalign.judge.rubric import load_rubric
 from polyalign.prompts import CHAT_MODES, MODES, prompt_ids, render_prompt, safe_messages, stop_strings
 
 pytestmark = pytest.mark.vllm
@@ -82,6 +84,27 @@ def test_the_server_answers_as_transformers_does(checkpoint, records, engine_on,
             found = answers(engine, requests_of(checkpoint.tokenizer, records, mode))
             assert engine.describe()["prompt"] == "token_ids"
         assert found == wanted, (mode, name)
+
+
+def test_every_engine_holds_an_answer_to_its_schema(checkpoint, records, vllm_engine, vllm_server, engine_on):
+    """Greedy replies of a judge: the same from all three, so that none leaves the grammar to another library."""
+    rubric = load_rubric()
+    requests = [
+        replace(request, max_new_tokens=300, schema=rubric.schema(backwards=bool(number % 2)))
+        for number, request in enumerate(requests_of(checkpoint.tokenizer, records, "plain"))
+    ]
+    with engine_on(checkpoint, "plain", GREEDY) as engine:
+        wanted = {index: done.text for index, done in answers(engine, requests).items()}
+    vllm_engine.decoding = vllm_engine.decoding.model_copy(update={"temperature": 0.0, "top_p": 1.0})
+    found = {index: done.text for index, done in answers(vllm_engine, requests).items()}
+    settings = {"base_url": vllm_server, "concurrency": 3}
+    with engine_on(checkpoint, "plain", GREEDY, engine="openai", openai=settings) as engine:
+        served = {index: done.text for index, done in answers(engine, requests).items()}
+    for texts in (wanted, found, served):
+        for text in texts.values():
+            assert isinstance(read_reply(text, "stop", rubric), Reply), text
+            assert " " not in text
+    assert found == served == wanted
 
 
 def test_a_sampled_answer_belongs_to_its_row(checkpoint, records, vllm_engine):

@@ -160,6 +160,46 @@ def test_the_demo_embeds_a_language_at_a_time_and_a_missing_encoder_is_one_line(
     assert "Traceback" not in none.stderr
 
 
+def test_the_judges_resolve_from_nothing(snakemake, tmp_path):
+    done = snakemake("-n", "--directory", tmp_path, "judge")
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["judge_predictions"] == 3 * 2 * 4 * 6
+    assert jobs["summarize_judge"] == 2
+    # Four base models and three judges.
+    assert jobs["fetch_model"] == 4 + 3
+    assert not {"build_stand_ins", "judge_language", "judge_shard"} & set(jobs)
+
+
+def test_the_demo_judges_a_language_at_a_time_or_in_shards_and_an_oracle_by_name(snakemake, tmp_path):
+    demo = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml"]
+    targets = ["--", "judge", "results/judge/tiny-judge/en_hdporef_tiny.jsonl"]
+    done = snakemake(*demo, *targets)
+    assert done.returncode == 0, done.stderr
+    jobs = planned_rules(done.stdout + done.stderr)
+    assert jobs["judge_language"] == jobs["build_stand_ins"] == jobs["summarize_judge"] == 2
+    assert jobs["judge_predictions"] == 1
+    shards = snakemake(*demo, "--config", "judges={job: cell, shards: 3}", *targets)
+    assert shards.returncode == 0, shards.stderr
+    jobs = planned_rules(shards.stdout + shards.stderr)
+    assert jobs["gather_judgements"] == 2 * 2 * 5 + 1
+    assert jobs["judge_shard"] == 3 * jobs["gather_judgements"]
+    assert not {"judge_language", "judge_predictions"} & set(jobs)
+
+
+def test_a_job_of_a_judge_asks_for_the_gpus_of_its_own_engine(snakemake, tmp_path):
+    target = "results/judge/qwen3-8b/en_base_llama3b.jsonl"
+    for judges, gpus in (
+        ("{engine: {engine: vllm, vllm: {tensor_parallel: 2}}}", 2),
+        ("{engine: {engine: openai, openai: {base_url: 'http://localhost:1/v1'}}}", 0),
+        ("{rows: 100}", 1),
+    ):
+        done = snakemake("-n", "--directory", tmp_path, "--config", f"judges={judges}", "--", target)
+        assert done.returncode == 0, done.stderr
+        job = (done.stdout + done.stderr).split("rule judge_predictions:")[1].split("Job stats")[0]
+        assert f"gpu={gpus}," in job, job
+
+
 @pytest.mark.parametrize("method", ["cot", "hdporef"])
 def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path, method):
     done = snakemake(

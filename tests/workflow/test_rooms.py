@@ -52,7 +52,7 @@ STAGES = (
     {"critic", "hdpo_weights", "pair_views", "pairs", "training"},
     {"inference", "released", "released_predictions"},
     {"metrics"},
-    {"detection"},
+    {"detection", "judge"},
     {"audit", "overview", "plots", "tables"},
     {"human_eval"},
     {"embeddings"},

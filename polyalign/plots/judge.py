@@ -1,0 +1,84 @@
+"""What judges say of the methods: a panel a composite, a line a method, a mark a judge with its interval."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from polyalign.files import StrPath
+from polyalign.plots.style import INK, SOFT, colour, finish, new_figure, plain, save, settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARKS = "osD^vPX"
+_KEY = "Marks: judges, with the intervals of their means. Colours: methods. From 0 to 100; further right is better."
+_LINE, _PANEL = 0.2, 2.5
+_SPREAD = 0.55
+"""Share of a method's line over which its judges lie."""
+
+
+def _panel(
+    axes: "Axes",
+    summaries: Sequence[Mapping[str, Any]],
+    cells: Sequence[tuple[str, str, str]],
+    composite: str,
+) -> None:
+    for number, summary in enumerate(summaries):
+        aside = (number - (len(summaries) - 1) / 2) * _SPREAD / max(1, len(summaries))
+        for place, (cell, method, _) in enumerate(cells):
+            found = summary["cells"][cell]["means"][composite]
+            if found["low"] is not None:
+                axes.plot([found["low"], found["high"]], [place + aside] * 2, color=colour(method), lw=1.4)
+            axes.plot(
+                [found["estimate"]],
+                [place + aside],
+                marker=_MARKS[number % len(_MARKS)],
+                color=colour(method),
+                ms=5,
+                ls="none",
+            )
+    axes.set_ylim(len(cells) - 0.4, -0.6)
+    plain(axes, grid="x")
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_judge(
+    summaries: Sequence[Mapping[str, Any]],
+    cells: Sequence[tuple[str, str, str]],
+    titles: Mapping[str, str],
+    title: str,
+    png: StrPath,
+    pdf: StrPath,
+) -> None:
+    """Draw the means of every composite.
+
+    Args:
+        summaries: summaries of one language.
+        cells: (cell, method, model) of every system, in table order.
+        titles: names of the composites.
+    """
+    several = len({model for _, _, model in cells}) > 1
+    with settings():
+        # Judges of a method are told apart where each has a fifth of an inch.
+        height = 1.5 + len(cells) * max(0.34, _LINE * len(summaries))
+        figure = new_figure(1.6 + _PANEL * len(titles), height)
+        panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+        for axes, (composite, name) in zip(panels, titles.items(), strict=True):
+            _panel(axes, summaries, cells, composite)
+            axes.set_title(name, fontsize=10, loc="left", fontweight="bold")
+        labels = [f"{model}  {method}" if several else method for _, method, model in cells]
+        panels[0].set_yticks(range(len(cells)), labels, fontsize=9, color=INK)
+        handles = [
+            panels[0].plot([], [], marker=_MARKS[number % len(_MARKS)], color=SOFT, ls="none", ms=5)[0]
+            for number in range(len(summaries))
+        ]
+        figure.legend(
+            handles,
+            [summary["judge"] for summary in summaries],
+            ncols=len(summaries),
+            loc="upper left",
+            bbox_to_anchor=(0.0, 1 - 0.32 / figure.get_figheight()),
+            frameon=False,
+            fontsize=9,
+        )
+        finish(figure, title, _KEY, above=0.3)
+        save(figure, png, pdf)
