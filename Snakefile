@@ -95,6 +95,8 @@ rule embeddings:
             lang=CFG.grid.languages,
             model=CFG.grid.models,
         ),
+
+
 rule judge:
     input:
         expand("results/tables/judge_{lang}.md", lang=CFG.grid.languages),

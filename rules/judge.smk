@@ -96,7 +96,7 @@ else:
         wildcard_constraints:
             judge=one_of(CFG.models),
         conda:
-            conda_file("data")
+            conda_file("infer")
         threads: 1
         resources:
             mem_mb=growing(8000),
@@ -105,7 +105,7 @@ else:
             rows=CFG.judges.rows,
             seed=CFG.seed,
             code=code_digest("gather_judgements"),
-            environment=environment_digest("data"),
+            environment=environment_digest("infer"),
         script:
             "../workflow_scripts/gather_judgements.py"
 

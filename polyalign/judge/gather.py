@@ -10,8 +10,7 @@ from polyalign.inference.gather import read_shards
 from polyalign.inference.outcome import row_coverage
 from polyalign.judge.replies import counts
 from polyalign.judge.rows import JudgedRow, draw_rows
-from polyalign.judge.run import WAYS
-from polyalign.judge.settings import ASKED
+from polyalign.judge.settings import ASKED, WAYS
 from polyalign.records import read_records
 
 SAME = ("judge", "cell", "rubric", "template_sha256", "decoding", "engine")

@@ -25,7 +25,7 @@ from polyalign.inference.part_file import PartFile
 from polyalign.judge.replies import NO_ANSWER, NOT_ASKED, REASONS, counts, judged_row
 from polyalign.judge.rows import JudgedRow, draw_rows, join_rows, of_shard, probed
 from polyalign.judge.rubric import Rubric, load_rubric
-from polyalign.judge.settings import ASKED, PROBES, Judges
+from polyalign.judge.settings import ASKED, WAYS, Judges
 from polyalign.prompts import (
     judge_messages,
     render_messages,
@@ -37,8 +37,6 @@ from polyalign.settings import read_settings
 
 log = logging.getLogger(__name__)
 
-WAYS = (ASKED, *PROBES)
-"""Ways in which a row is asked; a request's number is source_index * len(WAYS) + place of its way."""
 MODE = "plain"
 """Prompt mode whose end of turn ends a reply: a judge is asked in a chat."""
 

@@ -16,6 +16,8 @@ ASKED = "asked"
 """The way in which every row is asked."""
 PROBES = ("repeat", "answer_first", "backwards", "quoted")
 """Ways in which some rows are asked again; nothing that matters differs."""
+WAYS = (ASKED, *PROBES)
+"""Ways in which a row is asked; a request's number is source_index * len(WAYS) + place of its way."""
 ProbeName = Literal["repeat", "answer_first", "backwards", "quoted"]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]

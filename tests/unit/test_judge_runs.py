@@ -14,7 +14,8 @@ from polyalign.files import read_jsonl, write_jsonl
 from polyalign.judge import run as judge_run
 from polyalign.judge.gather import gather_judgements
 from polyalign.judge.rubric import load_rubric
-from polyalign.judge.run import WAYS, Files, Judge, judge_files
+from polyalign.judge.run import Files, Judge, judge_files
+from polyalign.judge.settings import WAYS
 from polyalign.judge.stand_in import graded_examples, judge_tokenizer
 from polyalign.judge.summary import read_judgements
 from polyalign.manifest import write_manifest
