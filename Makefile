@@ -5,6 +5,7 @@
 # make test-browser  the pages of the human evaluation in headless Chromium
 # make test-faults  the demo killed twenty times, on a full disk, with broken files
 # make test-locks  every pin can still be had
+# make docs   the documentation as a site, in an environment of its own
 # make bench  speed and memory of every stage, beside the published implementation
 # make lint   formatting and static checks
 # Each starts from a clean clone with Python 3.11 and pip alone.
@@ -17,9 +18,12 @@ READY := $(VENV)/.ready
 VLLM_VENV ?= .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
+DOCS_VENV ?= .venv-docs
+DOCS_BIN := $(DOCS_VENV)/bin
+DOCS_READY := $(DOCS_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo report test test-slurm test-browser test-vllm test-faults test-locks bench lint format lock clean
+.PHONY: help demo report test test-slurm test-browser test-vllm test-faults test-locks bench docs lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -72,6 +76,16 @@ test-faults: $(READY) ## kills, full disks, broken files: the small demo survive
 test-locks: $(READY) ## every pin of requirements/ can be had (asks the package index)
 	$(BIN)/python -m pytest tests/locks
 
+$(DOCS_READY): requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_BIN)/pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	@touch $(DOCS_READY)
+
+# A link or anchor that leads nowhere ends the build.
+docs: $(DOCS_READY) ## the documentation as a site in site/
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html    (with search: $(DOCS_BIN)/python -m http.server -d site)"
+
 lint: $(READY) ## formatting and static checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,4 +105,4 @@ lock: ## write requirements/cpu.txt from requirements/cpu.in, and envs/ from bot
 	rm -r .venv-lock
 
 clean: ## remove the demo's results (the environment stays)
-	rm -rf runs
+	rm -rf runs site

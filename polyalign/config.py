@@ -32,16 +32,11 @@ from polyalign.human_eval.settings import HumanEvalSettings
 from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.inference.engine import EngineSettings
 from polyalign.judge.settings import Judges, check_judges
+from polyalign.methods import METHODS, ORACLE_METHODS, TRAINED_METHODS
 from polyalign.metrics.settings import MetricSettings
 from polyalign.plan import GUESSED_HOURS
-from polyalign.prompts import ORACLE_METHODS
 from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
-
-METHODS = ("base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef")
-TRAINED_METHODS = ("sft", "bucketsft", "dpo", "hdpo")
-TRAINED_FROM = {"dpo": ("sft",), "hdpo": ("sft", "bucketsft"), "hdporef": ("hdpo",)}
-"""Methods whose models a method starts from or takes its pairs from; hdporef is the policy of hdpo."""
 
 Stage = Literal["data", "eval", "features", "infer", "report", "train"]
 MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")
@@ -162,7 +157,7 @@ class Config(Settings):
         cell = f"{language}_{method}_{model}"
         if self.source_of(language, method, model) != "train":
             return
-        for parent in TRAINED_FROM.get(method, ()):
+        for parent in METHODS[method].made_from:
             if self.source_of(language, parent, model) == "predictions":
                 raise ValueError(
                     f"cells.{language}_{parent}_{model}: source predictions gives no model, and {cell} is made from "

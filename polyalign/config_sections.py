@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from polyalign.inference.engine import EngineSettings
+from polyalign.methods import METHODS
 from polyalign.released import Place
 from polyalign.settings import Settings
 from polyalign.shingles import NearDuplicates
 
 Language = Literal["en", "zh"]
-Method = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo", "hdporef"]
+Method = Literal[*METHODS]
 ViewSplit = Literal["train", "val", "test"]
 Positive = Annotated[int, Field(gt=0)]
 

@@ -20,21 +20,12 @@ from typing import Any
 
 from polyalign.errors import BadInput
 from polyalign.files import sha256_json
+from polyalign.methods import METHODS
 from polyalign.records import normalize_text
 
 MODES = ("completion", "cot", "plain", "profile", "oracle")
 CHAT_MODES = ("plain", "profile", "oracle")
-MODE_OF_METHOD = {
-    "base": "completion",
-    "cot": "cot",
-    "sft": "plain",
-    "dpo": "plain",
-    "bucketsft": "profile",
-    "hdpo": "profile",
-    "hdporef": "oracle",
-}
-ORACLE_METHODS = tuple(method for method, mode in MODE_OF_METHOD.items() if mode == "oracle")
-"""Methods that see the reference answer: they have metrics of their own and stand in no table of methods."""
+MODE_OF_METHOD = {name: method.prompt for name, method in METHODS.items()}
 TEMPLATE_FOLDER = Path(__file__).resolve().parent.parent / "config" / "chat_templates"
 
 FINAL_ANSWER_LABEL = {"en": "Final answer:", "zh": "最终答案："}

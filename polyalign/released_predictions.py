@@ -15,8 +15,9 @@ from typing import Any
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import StrPath, read_lines, write_jsonl
 from polyalign.inference.runner import row_coverage
+from polyalign.methods import ORACLE_METHODS
 from polyalign.predictions import FINISH_REASONS, echo_problem, read_predictions
-from polyalign.prompts import MODE_OF_METHOD, ORACLE_METHODS
+from polyalign.prompts import MODE_OF_METHOD
 from polyalign.records import read_records
 from polyalign.released import Place, file_source, looks_oracle
 

@@ -1,19 +1,24 @@
 """Write docs/scope.md, which corpora are used for what and why, from config/sources.yaml.
 
     python -m polyalign.scope_page
+    python -m polyalign.scope_page --record CHANGE     # after a new version: notes it with its digest
 
 Run it after every change of the scope; a test holds the page to the registry and the registry to its version.
 """
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from polyalign.corpora.catalogue import CORPORA
 from polyalign.dedup import POLICY
-from polyalign.files import atomic_path
+from polyalign.errors import EXIT_CODE, BadInput, PolyAlignError
+from polyalign.files import write_text
 from polyalign.markdown import table
-from polyalign.scope import POLICIES, ROLES, load_versions, scope_digest
+from polyalign.scope import POLICIES, ROLES, VERSIONS, load_versions, scope_digest
 from polyalign.sources import Registry, SourceEntry, load_registry
 
 PAGE_FILE = Path(__file__).resolve().parent.parent / "docs" / "scope.md"
@@ -109,6 +114,39 @@ def scope_page(registry: Registry | None = None) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def record_version(change: str) -> str:
+    """Add the registry's version to config/scope_versions.yaml; returns what was added.
+
+    Raises:
+        BadInput: that version is recorded already.
+    """
+    registry = load_registry()
+    scope, versions = registry.scope, load_versions()
+    if scope.version in versions:
+        raise BadInput(
+            f"version {scope.version} is recorded already",
+            file=VERSIONS,
+            fix=f"set scope.version to {max(versions) + 1} and today's date in config/sources.yaml",
+        )
+    values = {"date": scope.date, "digest": current_digest(registry), "change": change}
+    entry = yaml.safe_dump({scope.version: values}, sort_keys=False, allow_unicode=True, width=1000)
+    text = "".join(f"  {line}\n" for line in entry.splitlines())
+    write_text(VERSIONS, VERSIONS.read_text(encoding="utf-8") + text)
+    return text
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Record the version where `--record CHANGE` is given, and write the page."""
+    if len(arguments) == 2 and arguments[0] == "--record":
+        print(record_version(arguments[1]), end="")
+    elif arguments:
+        raise BadInput(f"unknown arguments {' '.join(arguments)}", expected="--record CHANGE, or nothing")
+    write_text(PAGE_FILE, scope_page())
+
+
 if __name__ == "__main__":
-    with atomic_path(PAGE_FILE) as temporary:
-        temporary.write_text(scope_page(), encoding="utf-8")
+    try:
+        main(sys.argv[1:])
+    except PolyAlignError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CODE)

@@ -4,7 +4,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from polyalign.config import METHODS, TRAINED_METHODS, check_targets, load_config
+from polyalign.config import check_targets, load_config
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.digest import environment_digest as digest_of_environment
@@ -14,6 +14,7 @@ from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
 from polyalign.human_eval.build import page_digest
+from polyalign.methods import METHODS, TRAINED_METHODS
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
 from polyalign.run_lock import hold_folder
@@ -170,11 +171,13 @@ def scorer_of(wildcards):
 
 
 def policy_model(wildcards):
-    """Manifest of the model that answers for the cell: its checkpoint, or the base model for base and cot."""
-    if wildcards.method in ("base", "cot"):
+    """Manifest of the model that answers for the cell: its checkpoint, or the one that a mere prompt is put to."""
+    method, spec = wildcards.method, METHODS[wildcards.method]
+    if not spec.is_trained:
+        # Another prompt to another method's model, or to the base model.
+        method = next(iter(spec.made_from), None)
+    if method is None:
         return base_model(wildcards)
-    # The oracle is the HDPO policy with another prompt, not another model.
-    method = "hdpo" if wildcards.method == "hdporef" else wildcards.method
     return f"results/checkpoints/{wildcards.lang}_{method}_{wildcards.model}/manifest.json"
 
 

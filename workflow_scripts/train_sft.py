@@ -14,7 +14,7 @@ def main(job):
         recipe=job.params.recipe,
         out_dir=Path(job.output.manifest).parent,
         work_root="work",
-        cell=f"{job.wildcards.lang}_sft_{job.wildcards.model}",
+        cell=Path(job.output.manifest).parent.name,
         seed=job.params.seed,
         max_length=job.params.max_length,
         code=job.params.code,

@@ -17,8 +17,10 @@ from polyalign.errors import BadInput
 def evaluate(
     records: Annotated[Path, typer.Option(help="Records of the split, Parquet or JSONL.")],
     predictions: Annotated[Path, typer.Option(help="JSONL of source_index and prediction.")],
-    references_file: Annotated[Path, typer.Option("--references", help="bucket_references.json.")],
     out: Annotated[Path, typer.Option(help="Report, JSON.")],
+    references_file: Annotated[
+        Path | None, typer.Option("--references", help="bucket_references.json; none: no BNG and HCR.")
+    ] = None,
     human_features: Annotated[Path | None, typer.Option(help="Features of the human answers.")] = None,
     prediction_features: Annotated[Path | None, typer.Option(help="Features of the predictions.")] = None,
     feature_set: Annotated[

@@ -10,8 +10,6 @@ from pydantic import Field
 
 from polyalign.settings import Settings, nearest
 
-DETECTORS = ("fast_detectgpt", "binoculars", "radar", "detectgpt")
-DetectorName = Literal["fast_detectgpt", "binoculars", "radar", "detectgpt"]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ROLES = {
@@ -20,7 +18,9 @@ ROLES = {
     "radar": ("classifier",),
     "detectgpt": ("scorer", "filler"),
 }
-"""Models that a detector needs, in the order in which the command line takes them."""
+"""Every detector, with the models that it needs in the order in which the command line takes them."""
+DETECTORS = tuple(ROLES)
+DetectorName = Literal[*ROLES]
 
 
 class FastDetectGpt(Settings):

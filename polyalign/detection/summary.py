@@ -15,8 +15,8 @@ import numpy as np
 from polyalign.detection.settings import Detection
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_jsonl, write_json
+from polyalign.methods import ORACLE_METHODS
 from polyalign.metrics.bootstrap import draw_weights, interval
-from polyalign.prompts import ORACLE_METHODS
 
 SCHEMA_VERSION = 1
 FALSE_POSITIVES = {"tpr_at_1_fpr": 0.01, "tpr_at_5_fpr": 0.05}

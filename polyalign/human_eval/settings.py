@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from polyalign.methods import TABLE_METHODS
 from polyalign.settings import Settings
 
 Mode = Literal["single", "pairwise"]
-Judged = Literal["base", "cot", "sft", "bucketsft", "dpo", "hdpo"]
+Judged = Literal[*TABLE_METHODS]
 Reference = Literal["shown", "answer", "none"]
 Positive = Annotated[int, Field(gt=0)]
 

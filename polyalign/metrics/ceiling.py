@@ -17,12 +17,11 @@ from polyalign.metrics.inputs import Rows
 from polyalign.metrics.naturalness import Bucket
 from polyalign.metrics.settings import MetricSettings
 from polyalign.metrics.tdm import Turns
-from polyalign.metrics.utility import CHAR_SCORES, PAPER_SCORES, score_rows
+from polyalign.metrics.utility import SCORES, score_rows
 from polyalign.references import QUANTILES, quantile_index
 
 DIVERSITY = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4")
 NATURALNESS = ("bng", "bng_robust", "hcr", "hcr_q25_q75", "hcr_calibrated", "inside_rate")
-UTILITY = (*PAPER_SCORES, *CHAR_SCORES)
 _BANDS = {"hcr": ("q10", "q90"), "hcr_q25_q75": ("q25", "q75")}
 
 
@@ -75,7 +74,7 @@ def human_ceiling(
     first = split_halves(rows.buckets, settings.seed)
     found = Ceiling()
     utility, found.prompts = same_prompt_utility(rows, settings.min_bucket_size)
-    found.put(UTILITY, utility, f"fewer than {settings.min_bucket_size} prompts have two human answers")
+    found.put(SCORES, utility, f"fewer than {settings.min_bucket_size} prompts have two human answers")
     of_answered = first[rows.answered]
     half = np.flatnonzero(of_answered)
     sampling = {

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from polyalign.metrics.bootstrap import Draws, ratio, weighted_sums
+from polyalign.metrics.utility import SCORES
 
-UTILITY = ("raw_em", "qa_em", "qa_f1", "rouge_l_f1", "char_f1", "char_rouge_l_f1")
 _BUCKET_VALUES = (
     ("bng", "bng", "bng"),
     ("bng_robust", "bng_robust", "bng"),
@@ -43,7 +43,7 @@ def group_estimates(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _group_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for part, name in (("by_bucket", "bucket_id"), ("by_dataset", "dataset")):
         for row in metrics["utility"][part]:
-            for metric in UTILITY:
+            for metric in SCORES:
                 yield group_key(metric, row[name]), row[metric]
     for metric, part, key in _BUCKET_VALUES:
         for row in metrics[part].get("by_bucket", []):

@@ -15,6 +15,8 @@ from polyalign.records import normalize_text
 
 PAPER_SCORES = ("raw_em", "qa_em", "qa_f1", "rouge_l_f1")
 CHAR_SCORES = ("char_f1", "char_rouge_l_f1")
+SCORES = (*PAPER_SCORES, *CHAR_SCORES)
+"""Every score of a row, in the order of the report."""
 
 _ROWS = 4096
 """Rows scored at once: bounds memory, and keeps token numbers within the code points of a string."""
@@ -65,7 +67,7 @@ def score_rows(
     """
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
-    names = (*PAPER_SCORES, *CHAR_SCORES) if chinese_aware else PAPER_SCORES
+    names = SCORES if chinese_aware else PAPER_SCORES
     scores = {name: np.zeros(len(predictions)) for name in names}
     for start in range(0, len(predictions), _ROWS):
         rows = slice(start, start + _ROWS)

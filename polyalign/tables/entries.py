@@ -10,21 +10,15 @@ import numpy as np
 from polyalign.errors import BadInput
 from polyalign.features.origin import LM_GROUP, MadeBy
 from polyalign.files import StrPath, read_table
+from polyalign.methods import METHODS, ORACLE_METHODS, TABLE_METHODS
 from polyalign.metrics.bootstrap import interval
 from polyalign.metrics.evaluation import BOUNDS, RECENTRED, ceilings_of, estimates_of
 from polyalign.metrics.groups import group_estimates, group_key, split_key
 from polyalign.metrics.report import Cell, Report, read_report
-from polyalign.prompts import MODE_OF_METHOD, ORACLE_METHODS
+from polyalign.prompts import MODE_OF_METHOD
 from polyalign.tables.model import Spread
 
-METHOD_LABELS = {
-    "base": "Base",
-    "cot": "CoT",
-    "sft": "SFT",
-    "bucketsft": "Bucket-SFT",
-    "dpo": "DPO",
-    "hdpo": "HDPO",
-}
+METHOD_LABELS = {name: METHODS[name].label for name in TABLE_METHODS}
 
 
 def cell_parts(cell: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polyalign.prompts import ORACLE_METHODS
+from polyalign.methods import ORACLE_METHODS
 from polyalign.published import CITATION, FLAGS, PublishedReport, published_metrics, published_reports
 from polyalign.tables.entries import METHOD_LABELS, Entry
 from polyalign.tables.main import value_of

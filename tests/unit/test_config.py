@@ -8,9 +8,7 @@ import pytest
 import yaml
 
 from polyalign.config import (
-    METHODS,
     ORACLE_METHODS,
-    TRAINED_METHODS,
     Config,
     check_targets,
     load_config,
@@ -18,6 +16,7 @@ from polyalign.config import (
     read_config,
 )
 from polyalign.errors import BadInput, BadInputs
+from polyalign.methods import METHODS, TRAINED_METHODS
 
 VALUES: dict[str, Any] = {
     "grid": {"languages": ["en"], "methods": ["base", "sft"], "models": ["tiny"]},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyalign import published
-from polyalign.prompts import ORACLE_METHODS
+from polyalign.methods import ORACLE_METHODS
 from polyalign.published import (
     FLAGS,
     published_buckets,

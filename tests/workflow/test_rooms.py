@@ -14,6 +14,7 @@ FOUNDATION = {
     "job",
     "manifest",
     "markdown",
+    "methods",
     "model_folders",
     "progress",
     "predictions",
