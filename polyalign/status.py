@@ -18,6 +18,9 @@ from polyalign.config import Config, read_config
 from polyalign.files import StrPath
 from polyalign.plan import Job, ancestors, explain, plan
 
+PAGES = {"tables": "main", "detection": "detection", "judge": "judge", "embeddings": "embeddings"}
+"""Targets of the workflow beside `metrics`, and the tables that they end in: results/tables/{name}_{language}.md."""
+
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "interrupted": "red"}
 
 
@@ -45,13 +48,27 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Page:
+    """State of one table of a language: the methods side by side, detectors, judges or embeddings; else as `Cell`."""
+
+    name: str
+    language: str
+    state: str
+    cause: str | None = None
+    artifact: str | None = None
+    steps: int = 0
+    gpu_hours: float = 0.0
+
+
+@dataclass(frozen=True)
 class Status:
-    """The whole grid; `gpu_hours` and `steps` count a job that several cells need once."""
+    """The whole grid and its pages; `gpu_hours` and `steps` count a job that several of them need once."""
 
     cells: list[Cell]
     steps: int
     gpu_hours: float
     estimated_from: dict[str, int] = field(default_factory=dict)
+    pages: list[Page] = field(default_factory=list)
 
 
 def _benchmark_seconds(path: Path) -> float | None:
@@ -122,33 +139,36 @@ def is_running(directory: Path) -> bool:
     return False
 
 
-def _cell_of(
-    key: tuple[str, str, str],
+def _state_of(
+    artifact: str,
     jobs: Sequence[Job],
     hours: Mapping[str, float],
     begun: set[str],
     running: bool,
     directory: Path,
-) -> Cell:
-    language, method, model = key
-    report = f"results/metrics/{language}_{method}_{model}.json"
-    due = ancestors(jobs, report)
+) -> dict[str, Any]:
+    """The fields that `Cell` and `Page` share."""
+    due = ancestors(jobs, artifact)
     if not due:
-        return Cell(language, method, model, "fresh")
+        return {"state": "fresh"}
     first = next(job for job in due if job.own_reasons)
     if begun & {output for job in due for output in job.outputs}:
         state = "running" if running else "interrupted"
     else:
-        state = "stale" if (directory / report).is_file() else "missing"
-    cause = f"{first.name}: {explain(first.own_reasons[0])}"
-    cost = sum(hours[job.outputs[0]] * job.gpus for job in due)
-    return Cell(language, method, model, state, cause, first.outputs[0], len(due), round(cost, 3))
+        state = "stale" if (directory / artifact).is_file() else "missing"
+    return {
+        "state": state,
+        "cause": f"{first.name}: {explain(first.own_reasons[0])}",
+        "artifact": first.outputs[0],
+        "steps": len(due),
+        "gpu_hours": round(sum(hours[job.outputs[0]] * job.gpus for job in due), 3),
+    }
 
 
 def grid_status(
     *, root: StrPath, directory: StrPath, configfiles: Sequence[StrPath] = (), config: Config | None = None
 ) -> Status:
-    """State, cause and cost of every cell of the configured grid.
+    """State, cause and cost of every cell of the configured grid and of the pages made of them.
 
     Args:
         root: folder of the Snakefile and of config/config.yaml.
@@ -161,14 +181,23 @@ def grid_status(
     """
     home = Path(directory)
     config = config or read_config(Path(root) / "config" / "config.yaml", *configfiles)
-    jobs = plan(["metrics"], root=root, directory=home, configfiles=configfiles)
+    jobs = plan(["metrics", *PAGES], root=root, directory=home, configfiles=configfiles)
     jobs = [job for job in jobs if job.outputs]
     estimates = Estimates(home, config.hours)
     hours = {job.outputs[0]: estimates.hours(job) if job.gpus else 0.0 for job in jobs}
     begun, running = begun_outputs(home), is_running(home)
-    cells = [_cell_of(key, jobs, hours, begun, running, home) for key in config.grid_cells()]
+    known = (jobs, hours, begun, running, home)
+    cells = [
+        Cell(*key, **_state_of(f"results/metrics/{'_'.join(key)}.json", *known))
+        for key in config.grid_cells()
+    ]
+    pages = [
+        Page(name, language, **_state_of(f"results/tables/{stem}_{language}.md", *known))
+        for name, stem in PAGES.items()
+        for language in config.grid.languages
+    ]
     total = sum(hours[job.outputs[0]] * job.gpus for job in jobs)
-    return Status(cells, len(jobs), round(total, 3), estimates.used)
+    return Status(cells, len(jobs), round(total, 3), estimates.used, pages)
 
 
 def status_values(status: Status) -> dict[str, Any]:
@@ -176,11 +205,21 @@ def status_values(status: Status) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(status)))
 
 
-def _mark(cell: Cell) -> Text:
+def _mark(cell: Cell | Page) -> Text:
     if not cell.steps:
         return Text(cell.state, style=STYLES[cell.state])
     hours = f", {cell.gpu_hours:.0f} h" if cell.gpu_hours >= 0.5 else ""
     return Text(f"{cell.state}\n{cell.steps}{hours}", style=STYLES[cell.state])
+
+
+def _page_table(pages: Sequence[Page]) -> Table:
+    """The pages, a row a language."""
+    names = list(dict.fromkeys(page.name for page in pages))
+    table = Table("page", *names, box=box.SIMPLE_HEAD, pad_edge=False)
+    for language in dict.fromkeys(page.language for page in pages):
+        found = {page.name: page for page in pages if page.language == language}
+        table.add_row(language, *(_mark(found[name]) for name in names))
+    return table
 
 
 def print_status(status: Status, console: Console | None = None) -> None:
@@ -198,10 +237,15 @@ def print_status(status: Status, console: Console | None = None) -> None:
             f"{language} {model}", *(_mark(cells[method]) if method in cells else "" for method in methods)
         )
     console.print(table)
+    if status.pages:
+        console.print(_page_table(status.pages))
     causes: dict[str, list[str]] = {}
     for cell in status.cells:
         if cell.cause:
             causes.setdefault(cell.cause, []).append(f"{cell.language}_{cell.method}_{cell.model}")
+    for page in status.pages:
+        if page.cause:
+            causes.setdefault(page.cause, []).append(f"{page.name} {page.language}")
     if causes:
         console.print("First cause, deepest step first due:")
     for cause, names in causes.items():

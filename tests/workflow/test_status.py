@@ -21,6 +21,10 @@ def test_the_paper_grid_from_nothing(root, tmp_path):
     hdpo = next(c for c in cells if (c["language"], c["method"], c["model"]) == ("en", "hdpo", "llama3b"))
     sft = next(c for c in cells if (c["language"], c["method"], c["model"]) == ("en", "sft", "llama3b"))
     assert hdpo["gpu_hours"] > sft["gpu_hours"] > 0
+    pages = {(page["name"], page["language"]): page for page in status["pages"]}
+    assert {name for name, _ in pages} == {"tables", "detection", "judge", "embeddings"}
+    assert pages["tables", "en"]["steps"] > hdpo["steps"]
+    assert all(page["cause"].startswith("fetch_") for page in pages.values())
     # Shared steps count once in the sum.
     assert status["gpu_hours"] < sum(cell["gpu_hours"] for cell in cells)
 
