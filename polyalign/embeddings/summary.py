@@ -23,9 +23,9 @@ from polyalign.embeddings.settings import Embeddings
 from polyalign.embeddings.space import Space, read_space
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, write_json
+from polyalign.methods import ORACLE_METHODS
 from polyalign.metrics.bootstrap import draw_weights, interval
 from polyalign.progress import track
-from polyalign.prompts import ORACLE_METHODS
 from polyalign.records import read_records
 
 SCHEMA_VERSION = 1

@@ -19,8 +19,8 @@ from polyalign.judge.health import probe_health, reply_health
 from polyalign.judge.replies import counts
 from polyalign.judge.rubric import HIGHEST, LOWEST, Rubric, load_rubric
 from polyalign.judge.settings import Judges
+from polyalign.methods import ORACLE_METHODS
 from polyalign.metrics.bootstrap import Draws, draw_weights, interval, ratio, weighted_sums
-from polyalign.prompts import ORACLE_METHODS
 
 SCHEMA_VERSION = 1
 Rows = dict[int, dict[str, Any]]
