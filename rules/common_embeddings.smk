@@ -23,7 +23,7 @@ def encoder_origin(wildcards):
     key = or_exit(encoder_of, CFG.embeddings)
     model = CFG.models[key]
     if model.hub is None:
-        return {"key": key, "hub": None, "built": "from the training text of the language"}
+        return {"key": key, "hub": None, "built": "here from the training text"}
     return {"key": key, "hub": model.hub, "revision": model.revision}
 
 

@@ -147,6 +147,7 @@ def encoder_words(encoder: Mapping[str, Any]) -> str:
     name = encoder.get("hub") or encoder["model"]
     revision = encoder.get("commit") or encoder.get("revision")
     origin = f" at {revision}" if revision and encoder.get("hub") else ""
+    origin += f", built {encoder['built']}" if encoder.get("built") else ""
     prefix = f", each text after {encoder['prefix']!r}" if encoder["prefix"] else ""
     length = "scaled to length 1" if encoder["normalize"] else "not scaled"
     return (
