@@ -2,10 +2,12 @@
 texts. Most of it is read from the syntax trees, so that a new module cannot bring it in unseen."""
 
 import ast
+import gzip
 import json
 import pickle
 import re
 import stat
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,6 +18,7 @@ from model_families import save_model
 
 from polyalign import archives
 from polyalign.archives import member_names, open_zip, read_member
+from polyalign.corpora import source
 from polyalign.errors import BadInput
 from polyalign.features.scorer import load_scorer
 from polyalign.licences_page import EXCEPTIONS, is_allowed, licences_page, packages
@@ -178,6 +181,17 @@ class TestArchives:
             open_zip(tmp_path / "a.zip", "get it again") as opened,
         ):
             read_member(opened, "bomb.txt")
+
+    def test_a_gzip_bomb_breaks_off_long_before_its_end(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(source, "_BLOCK", 1 << 12)
+        monkeypatch.setattr(source, "_LONGEST_ITEM", 1 << 14)
+        with gzip.open(tmp_path / "a.json.gz", "wt") as handle:
+            handle.write('[{"title": "' + "0" * (1 << 24) + '"}]')
+        tracemalloc.start()
+        with pytest.raises(BadInput, match="not valid JSON"):
+            list(source.Source(tmp_path, "eli5_category").gzipped_array("a.json.gz"))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
 
 
 class TestShells:
