@@ -23,6 +23,10 @@ from polyalign.methods import ORACLE_METHODS
 from polyalign.metrics.bootstrap import Draws, draw_weights, interval, ratio, weighted_sums
 
 SCHEMA_VERSION = 1
+LEAST_STRATUM = 10
+"""Buckets of fewer rows are resampled together: within a bucket of one row nothing would ever vary."""
+FEWEST = 5
+"""Groups of fewer rows have no interval."""
 Rows = dict[int, dict[str, Any]]
 
 
@@ -161,7 +165,7 @@ def _figures(
     one = next(iter(cells.values()))
     buckets = np.array([one[index]["bucket_id"] for index in common])
     datasets = np.array([one[index]["dataset"] for index in common])
-    draws = draw_weights(buckets, replicates, seed) if replicates else {}
+    draws = draw_weights(_strata(buckets), replicates, seed) if replicates else {}
     found = {}
     for cell, rows in cells.items():
         kept = [{**rows[index]["scores"], **rows[index]["composites"]} for index in common]
@@ -178,6 +182,12 @@ def _figures(
             },
         }
     return {"rows": len(one), "common_rows": len(common), "cells": found}
+
+
+def _strata(buckets: np.ndarray) -> np.ndarray:
+    """What rows are resampled within: their bucket, or all small buckets together."""
+    names, place, sizes = np.unique(buckets, return_inverse=True, return_counts=True)
+    return np.where(sizes < LEAST_STRATUM, "small buckets", names)[place]
 
 
 def _means(
@@ -197,7 +207,8 @@ def _means(
         if inside.any():
             total = total + weighted_sums(weights[:, inside], values[rows[inside]])
             count = count + weights[:, inside].sum(axis=1, dtype=np.int64)[:, None]
-    replicates = ratio(total, count) if draws else np.empty((0, len(names)))
+    enough = draws and member.sum() >= FEWEST
+    replicates = ratio(total, count) if enough else np.empty((0, len(names)))
     found: dict[str, Any] = {"rows": int(member.sum())}
     for column, name in enumerate(names):
         bounds = (LOWEST, HIGHEST) if name in rubric.dimensions else (0.0, 100.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign.files import StrPath
-from polyalign.plots.style import SOFT, colour, finish, new_figure, plain, save, settings
+from polyalign.plots.style import SOFT, colour, finish, legend_below_title, new_figure, plain, save, settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,15 +67,7 @@ def draw_detection(
         for axes in panels[-1]:
             axes.set_xlabel("score: more like a machine →", fontsize=9)
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            ncols=len(labels),
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1 - 0.32 / figure.get_figheight()),
-            frameon=False,
-            fontsize=9,
-        )
+        legend_below_title(figure, handles, labels)
         finish(figure, title, _KEY, above=0.3)
         save(figure, png, pdf)
     return True

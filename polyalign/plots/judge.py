@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyalign.files import StrPath
-from polyalign.plots.style import INK, SOFT, colour, finish, new_figure, plain, save, settings
+from polyalign.plots.style import (
+    INK,
+    SOFT,
+    colour,
+    finish,
+    legend_below_title,
+    new_figure,
+    plain,
+    save,
+    settings,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,14 +81,6 @@ def draw_judge(
             panels[0].plot([], [], marker=_MARKS[number % len(_MARKS)], color=SOFT, ls="none", ms=5)[0]
             for number in range(len(summaries))
         ]
-        figure.legend(
-            handles,
-            [summary["judge"] for summary in summaries],
-            ncols=len(summaries),
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1 - 0.32 / figure.get_figheight()),
-            frameon=False,
-            fontsize=9,
-        )
+        legend_below_title(figure, handles, [summary["judge"] for summary in summaries])
         finish(figure, title, _KEY, above=0.3)
         save(figure, png, pdf)

@@ -1,7 +1,8 @@
 """What all figures share: colours and marks of the methods, plain axes, and files that do not change with the date."""
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from polyalign.files import StrPath, atomic_path
 
@@ -78,6 +79,19 @@ def as_grid(axes: "Axes", rows: int, columns: int) -> None:
     axes.set_yticks([place - 0.5 for place in range(rows + 1)], minor=True)
     axes.grid(which="minor", color="white", lw=1.5)
     axes.tick_params(which="both", length=0, colors=INK)
+
+
+def legend_below_title(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """A legend in one line between title and panels; `finish` has to leave 0.3 inches for it."""
+    figure.legend(
+        handles,
+        labels,
+        ncols=len(labels),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 0.32 / figure.get_figheight()),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def finish(figure: "Figure", title: str, key: str, *, above: float = 0.0) -> None:

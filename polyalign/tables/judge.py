@@ -113,7 +113,7 @@ def judge_page(
     if intervals["replicates"]:
         notes.append(
             f"Brackets: {intervals['confidence']:.0%} bootstrap intervals ({intervals['replicates']:,} replicates, "
-            "rows resampled within their bucket)."
+            "rows resampled within their bucket, small buckets together)."
         )
     if stand_ins:
         notes.append(

@@ -12,6 +12,7 @@ from polyalign.human_eval.settings import DIMENSIONS
 from tests.embedding_world import save_encoder
 from tests.embedding_world import write_world as write_vectors_world
 from tests.human_eval_world import scorer, write_export, write_world
+from tests.judge_world import write_judge_world
 
 ENGLISH = (
     "coqa",
@@ -114,6 +115,12 @@ COMMANDS = (
         ("vectors/records.jsonl", "vectors/same.jsonl"),
     ),
     Command(
+        "judge",
+        "judge --model WORLD/judge/model --records WORLD/judge/records.jsonl --predictions "
+        "WORLD/judge/predictions.jsonl --bootstrap 0 --summary OUT/summary.json --out OUT/scores.jsonl",
+        ("judge/records.jsonl", "judge/predictions.jsonl"),
+    ),
+    Command(
         "human-eval summarize",
         "human-eval summarize WORLD/human/exports/single_a.json WORLD/human/exports/single_b.json "
         "--key WORLD/human/build/key.json --out OUT/summary --bootstrap 0",
@@ -157,6 +164,7 @@ def make_world(world: Path) -> Path:
     )
     write_vectors_world(world / "vectors", rows=20)
     save_encoder(world / "vectors/encoder")
+    write_judge_world(world / "judge")
     (world / "human").mkdir()
     write_world(world / "human", ("one", "two"), rows=1)
     built(

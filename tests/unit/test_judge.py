@@ -319,8 +319,10 @@ class TestSummary:
     SETTINGS: ClassVar = Judges(bootstrap=200)
 
     def test_means_by_cell_dataset_and_bucket(self, rubric, tmp_path):
-        files = write_cells(tmp_path, rubric, self.CELLS)
-        found = summarize({"one": files}, "en", self.SETTINGS, seed=1)[0]["one"]
+        cells = {cell: scores * 3 for cell, scores in self.CELLS.items()}
+        found = summarize({"one": write_cells(tmp_path, rubric, cells)}, "en", self.SETTINGS, seed=1)[0][
+            "one"
+        ]
         sft = found["cells"]["en_sft_tiny"]
         # Every row of a bucket has one score here, so a draw within buckets always has the same mean.
         assert sft["means"]["safety"] == {"estimate": 4.0, "low": 4.0, "high": 4.0}
@@ -328,8 +330,16 @@ class TestSummary:
         assert {name: part["safety"]["estimate"] for name, part in sft["by_bucket"].items()} == dict(
             zip(BUCKETS, (3.0, 4.0, 5.0), strict=True)
         )
-        assert {name: part["rows"] for name, part in sft["by_dataset"].items()} == {"dolly": 6, "coqa": 6}
-        assert found["common_rows"] == 12
+        assert {name: part["rows"] for name, part in sft["by_dataset"].items()} == {"dolly": 18, "coqa": 18}
+        assert found["common_rows"] == 36
+
+    def test_small_buckets_are_drawn_together_and_small_groups_have_no_interval(self, rubric, tmp_path):
+        files = write_cells(tmp_path, rubric, self.CELLS)
+        sft = summarize({"one": files}, "en", self.SETTINGS, seed=1)[0]["one"]["cells"]["en_sft_tiny"]
+        # Of four rows a bucket, all the same: drawn apart, nothing would vary.
+        assert sft["means"]["safety"]["low"] < 4.0 < sft["means"]["safety"]["high"]
+        assert sft["by_bucket"][BUCKETS[0]]["safety"] == {"estimate": 3.0, "low": None, "high": None}
+        assert sft["by_dataset"]["dolly"]["safety"]["low"] is not None
 
     def test_a_row_that_one_cell_lacks_counts_for_none(self, rubric, tmp_path):
         files = write_cells(tmp_path, rubric, self.CELLS, errors={"en_base_tiny": 2})
@@ -384,7 +394,7 @@ class TestSummary:
         assert all(Path(file).stat().st_size for file in details["files"])
         text = (tmp_path / "tables/judge_en.md").read_text()
         for words in (
-            "| tiny | SFT | 75.0 [75.0, 75.0] |",
+            "| tiny | SFT | 75.0 [",
             "one and two",
             "Asked again",
             "Krippendorff",

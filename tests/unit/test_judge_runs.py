@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from model_families import model_of, record_of, tokenizer_of
+from model_families import record_of, tokenizer_of
 
 from polyalign import cli
 from polyalign.detection.stand_ins import build_stand_ins
@@ -16,9 +16,10 @@ from polyalign.judge.gather import gather_judgements
 from polyalign.judge.rubric import load_rubric
 from polyalign.judge.run import Files, Judge, judge_files
 from polyalign.judge.settings import WAYS
-from polyalign.judge.stand_in import graded_examples, judge_tokenizer
+from polyalign.judge.stand_in import graded_examples
 from polyalign.judge.summary import read_judgements
 from polyalign.manifest import write_manifest
+from tests.judge_world import save_judge
 
 CELL = "en_sft_tiny"
 SETTINGS = {"probed_rows": 2, "temperature": 0.8, "max_new_tokens": 320}
@@ -28,11 +29,7 @@ SETTINGS = {"probed_rows": 2, "temperature": 0.8, "max_new_tokens": 320}
 def world(tmp_path_factory) -> Path:
     """A judge with room for the rubric, six records and predictions of five of them, one empty."""
     folder = tmp_path_factory.mktemp("judge")
-    model = model_of("tiny")
-    model.config.max_position_embeddings = 4096
-    model.save_pretrained(folder / "model")
-    # Its own tokenizer, or the prompt would be four times as long.
-    judge_tokenizer([], tokenizer_of("tiny")).save_pretrained(folder / "model")
+    save_judge(folder / "model")
     records = [record_of(index) for index in range(6)]
     records[4]["context"] = "A long story. " * 400
     write_jsonl(folder / "records.jsonl", records)
