@@ -14,7 +14,7 @@ from polyalign.errors import EXIT_CODE, PolyAlignError, storage_problem
 __all__ = ["app", "data", "embeddings", "features", "human_eval", "judge", "main", "reports", "workflow"]
 
 _LIST_OPTIONS = {
-    "human-eval": ("--predictions", "--mode", "--metrics"),
+    "human-eval": ("--predictions", "--mode", "--metrics", "--judges"),
     "detect": ("--model",),
     "embeddings": ("--predictions", "--projection"),
     "status": ("--configfile",),

@@ -74,11 +74,16 @@ def summarize(
     metrics: Annotated[
         list[Path] | None, typer.Option(help="Evaluation reports of the systems, for correlations; repeat.")
     ] = None,
+    judges: Annotated[
+        list[Path] | None, typer.Option(help="Summaries of judges, for correlations; repeat.")
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap replicates; 0: no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 42,
 ) -> None:
     """Join exports with the key: means, win rates, strengths and agreement, as JSON and tables."""
     from polyalign.human_eval.summary import summarize as summarize_files
 
-    details = summarize_files(exports, key, out, metrics=metrics or [], bootstrap=bootstrap, seed=seed)
+    details = summarize_files(
+        exports, key, out, metrics=metrics or [], judges=judges or [], bootstrap=bootstrap, seed=seed
+    )
     say(f"{details['ratings']} ratings of {details['annotators']} annotators -> {out}")

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from polyalign.files import StrPath, made_folder, write_json, write_text
+from polyalign.errors import BadInput
+from polyalign.files import StrPath, made_folder, read_json, write_json, write_text
 from polyalign.human_eval.exports import Key, Rating, read_exports, read_key
 from polyalign.human_eval.settings import CHOICES, HUMAN
 from polyalign.human_eval.statistics import Resampling, agreement, choice_shares, mean_scores, preferences
+from polyalign.judge.rubric import load_rubric
 from polyalign.metrics.evaluation import estimates_of
 from polyalign.metrics.report import read_report
 from polyalign.tables.entries import METHOD_LABELS
@@ -109,12 +111,34 @@ def _metric_reports(paths: Sequence[StrPath]) -> dict[str, dict[str, float | Non
     }
 
 
+def with_judges(
+    reports: Mapping[str, Mapping[str, float | None]], judges: Sequence[StrPath]
+) -> dict[str, dict[str, float | None]]:
+    """Reports of the systems, the composites of every judge among their metrics.
+
+    Raises:
+        BadInput: a file that is no summary of a judge.
+    """
+    found = {system: dict(report) for system, report in reports.items()}
+    for path in judges:
+        summary = read_json(path)
+        if not isinstance(summary, dict) or not {"judge", "cells"} <= set(summary):
+            raise BadInput(
+                "no summary of a judge", file=path, expected="results/judge/{judge}/summary_{lang}.json"
+            )
+        for cell, figures in summary["cells"].items():
+            for name in load_rubric().composites:
+                found.setdefault(cell, {})[f"{summary['judge']} {name}"] = figures["means"][name]["estimate"]
+    return found
+
+
 def summarize(
     exports: Sequence[StrPath],
     key_path: StrPath,
     out_dir: StrPath,
     *,
     metrics: Sequence[StrPath] = (),
+    judges: Sequence[StrPath] = (),
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 42,
@@ -125,6 +149,7 @@ def summarize(
         exports: files that annotators exported, of both pages alike.
         key_path: key.json of the build.
         metrics: evaluation reports of the systems; a report without a cell goes by its file name.
+        judges: summaries of judges that graded the systems.
 
     Returns:
         Details for the manifest.
@@ -143,7 +168,7 @@ def summarize(
         "pairwise": None,
         "correlations": {},
     }
-    reports = _metric_reports(metrics)
+    reports = with_judges(_metric_reports(metrics), judges)
     for site_id, site in key.sites.items():
         own = [rating for rating in ratings if rating.site == site_id]
         if not own:

@@ -12,6 +12,7 @@ from model_families import record_of, tokenizer_of
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import write_json, write_jsonl
+from polyalign.human_eval.summary import correlations, with_judges
 from polyalign.judge.agreement import agreement, alpha, pearson
 from polyalign.judge.health import probe_health, reply_health
 from polyalign.judge.replies import counts, judged_row, read_reply
@@ -471,6 +472,21 @@ class TestAgreement:
         assert pair["judges"] == ["one", "two"]
         assert pair["composites"]["overall"]["estimate"] == pytest.approx(1.0)
         assert agreement({"one": rows([1, 2])}, rubric, **STATISTICS)["rows"] == 0
+
+
+def test_composites_stand_among_the_metrics_that_human_ratings_are_compared_with(rubric, tmp_path):
+    systems = {f"en_sft_m{number}": [number + 1] * 12 for number in range(4)}
+    files = write_cells(tmp_path, rubric, systems)
+    summary = summarize({"one": files}, "en", Judges(bootstrap=0), seed=1)[0]["one"]
+    write_json(tmp_path / "summary.json", summary)
+    reports = with_judges({"en_sft_m0": {"qa_f1": 0.5}}, [tmp_path / "summary.json"])
+    assert reports["en_sft_m0"]["qa_f1"] == 0.5
+    assert reports["en_sft_m3"]["one overall"] == pytest.approx(75.0)
+    human = {system: 5.0 - number for number, system in enumerate(systems)}
+    assert correlations(human, reports)["one overall"] == pytest.approx({"systems": 4, "spearman": -1.0})
+    write_json(tmp_path / "other.json", {"cells": {}})
+    with pytest.raises(BadInput, match="no summary of a judge"):
+        with_judges({}, [tmp_path / "other.json"])
 
 
 class TestSettings:
