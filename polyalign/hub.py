@@ -19,7 +19,8 @@ MODEL_FILES = (
     "NOTICE*",
 )
 """What a model folder needs: weights in safetensors, configuration, tokenizer and chat template, and its licence."""
-UNWANTED_FILES = ("*.bin", "*.pth", "*.gguf", "onnx/*", "original/*")
+UNWANTED_FILES = ("*.bin", "*.pth", "*.gguf", "onnx/*", "original/*", "consolidated*.safetensors")
+"""The last are Mistral's own copy of the weights, beside those that Transformers reads."""
 TEMPLATE_FILE = "chat_template.jinja"
 
 

@@ -18,6 +18,7 @@ FILES = {
     "pytorch_model.bin": b"pickled weights",
     "tokenizer_config.json": b'{"chat_template": "theirs"}',
     "original/consolidated.safetensors": b"other weights",
+    "consolidated.safetensors": b"the same weights in another layout",
     "README.md": b"# card",
 }
 
