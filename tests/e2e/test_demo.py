@@ -137,7 +137,7 @@ def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
 
 
 def test_an_environment_reruns_its_stage_alone(demo):
-    undo = edit(demo.root / "envs/eval.yaml", "scikit-learn==", "scikit-learn==0.")
+    undo = edit(demo.root / "envs/eval-cpu.yaml", "scikit-learn==", "scikit-learn==0.")
     try:
         jobs = planned_jobs(demo.outcome("-n"))
     finally:
@@ -174,7 +174,7 @@ NON_TRIGGERS = {
     "docstring": ("polyalign/metrics/utility.py", '"""', '"""Indeed: '),
     "formatting": ("polyalign/metrics/utility.py", "\n\n\ndef ", "\n\n\n\n\ndef "),
     "comment in a rule file": ("rules/metrics.smk", "# ", "# Indeed: "),
-    "comment in an environment": ("envs/eval.yaml", "# ", "# Indeed: "),
+    "comment in an environment": ("envs/eval-cpu.yaml", "# ", "# Indeed: "),
 }
 
 
