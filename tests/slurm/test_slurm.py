@@ -9,7 +9,7 @@ import pytest
 
 from polyalign.files import sha256_file
 from tests.slurm import cluster
-from tests.slurm.run import SlurmRun, running_job, wait_for, watching
+from tests.slurm.run import SlurmRun, jobs_now, running_job, wait_for, watching
 
 REPORT = "results/metrics/en_hdpo_tiny.json"
 TRAINED = ("train_sft", "train_bucketsft", "train_dpo", "train_hdpo", "generate_predictions")
@@ -85,11 +85,16 @@ def test_a_job_out_of_memory_is_tried_again_with_more(built):
     run, _, _ = built
     little = "build_tiny_model:mem_mb=180 * attempt ** 3"
     target = "results/base_models/en_tiny/manifest.json"
+    before = {job["JobId"] for job in jobs_now()}
     with watching(0.2) as seen:
         code, output = run.finish("--forcerun", "build_tiny_model", "--set-resources", little, targets=(target,))
     assert code == 0, output[-6000:]
     assert "Trying to restart job" in output
-    jobs = [job for job, comment in seen.rules.items() if comment.startswith("rule_build_tiny_model")]
+    jobs = [
+        job
+        for job, comment in seen.rules.items()
+        if job not in before and comment.startswith("rule_build_tiny_model")
+    ]
     asked = [re.search(r"mem=([\d.]+[MG])", cluster.sh("scontrol", "show", "job", job)).group(1) for job in jobs]
     assert asked[:2] == ["180M", "1440M"]
 
