@@ -95,7 +95,9 @@ def test_every_engine_holds_an_answer_to_its_schema(checkpoint, records, vllm_en
     ]
     with engine_on(checkpoint, "plain", GREEDY) as engine:
         wanted = {index: done.text for index, done in answers(engine, requests).items()}
-    vllm_engine.decoding = vllm_engine.decoding.model_copy(update={"temperature": 0.0, "top_p": 1.0})
+    # Other tests leave their penalties behind.
+    plain = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "frequency_penalty": 0.0}
+    vllm_engine.decoding = vllm_engine.decoding.model_copy(update=plain)
     found = {index: done.text for index, done in answers(vllm_engine, requests).items()}
     settings = {"base_url": vllm_server, "concurrency": 3}
     with engine_on(checkpoint, "plain", GREEDY, engine="openai", openai=settings) as engine:
