@@ -33,7 +33,7 @@ WEIGHT_DECIMALS = 8
 CHECKED_ITEMS = 1000
 """Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
-_CHUNK_ROWS = 32768
+_CHUNK_ROWS = 16384
 _BLOCK = 1 << 20
 _TEXT_FIELDS = tuple(name for name in RECORD_SCHEMA.names if name not in ("dialogue_history", "meta"))
 _PROFILE_FIELDS = ("bucket_id", "style_bucket", "length_bin", "family", "track")

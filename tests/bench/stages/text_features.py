@@ -42,7 +42,8 @@ CASES = (
             f"{feature_set} {language} {answers}",
             partial(_start, feature_set, language, answers),
             published=f"text_features_{answers}" if language == "en" else None,
-            target=6.0 if language == "en" else None,
+            # core-v1 measures other things with other tools; its ratio is for orientation.
+            target=6.0 if language == "en" and feature_set == "paper-v1" else None,
             note=f"{rows:,} rows",
         )
         for feature_set in ("paper-v1", "core-v1")

@@ -14,7 +14,7 @@ def _start(language: str, times: int) -> Callable[[Space], Callable[[], int]]:
     def start(space: Space) -> Callable[[], int]:
         answers = [row["human_answer"] for row in kit_rows("current.jsonl", language)] * times
         predictions = [row["prediction"] for row in kit_rows("predictions.jsonl", language)] * times
-        score_rows(predictions[:4], answers[:4])  # what the libraries load when they are first called
+        score_rows(["a word – 中文"], ["the word"])  # what the libraries load when they are first called
 
         def run() -> int:
             score_rows(predictions, answers)
