@@ -44,6 +44,7 @@ class FakeHub:
         files: {name: content}; names in `lfs` have SHA-256 digests, the others git's, as on the hub.
         faults: taken one after another.
         requests: (method, path, Range) of every request.
+        delay_s: how long a request is served before its answer is sent.
         most_at_once: largest number of requests that were served at the same time.
     """
 
@@ -51,7 +52,7 @@ class FakeHub:
     lfs: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
-    delay_s: float = 0.0
+    delay_s: float = 0.002
     most_at_once: int = 0
     address: str = ""
     _now: int = 0
@@ -68,13 +69,16 @@ class FakeHub:
                 return fault
         return None
 
-    def enter(self) -> None:
+    def count_request(self) -> None:
+        """Count a request as being served for `delay_s`.
+
+        It ends before the first byte of its answer is sent: a client that reads one answer after another would
+        otherwise be seen asking again before this side has noted that the answer is out.
+        """
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
         time.sleep(self.delay_s)
-
-    def leave(self) -> None:
         with self._lock:
             self._now -= 1
 
@@ -122,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, self.hub.files[name], {"ETag": f'"{self.hub.etag(name)}"'}
         return 404, b"", {}
 
-    def _answer(self, method: str) -> None:
+    def _serve(self, method: str) -> None:
+        self.hub.count_request()
         path, ranged = unquote(self.path.split("?")[0]), self.headers.get("Range")
         self.hub.requests.append((method, path, ranged))
         status, content, headers = self._find(path)
@@ -150,13 +155,6 @@ class _Handler(BaseHTTPRequestHandler):
         if method == "GET":
             self.wfile.write(content[: len(content) // 2] if kind == "cut" else content)
         self.close_connection = kind == "cut"
-
-    def _serve(self, method: str) -> None:
-        self.hub.enter()
-        try:
-            self._answer(method)
-        finally:
-            self.hub.leave()
 
     def do_GET(self) -> None:
         self._serve("GET")
