@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from polyalign.data.shingles import NearDuplicates
 from polyalign.inference.engine import EngineSettings
 from polyalign.methods import METHODS
 from polyalign.released import Place
 from polyalign.settings import Settings
-from polyalign.shingles import NearDuplicates
 
 Language = Literal["en", "zh"]
 Method = Literal[*METHODS]

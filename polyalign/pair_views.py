@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from polyalign.data.llamafactory import INFO_FILE, check_views
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, dump_json, open_parquet, parquet_batches, write_json
 from polyalign.hdpo_weights import DECIMALS
-from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.progress import track
 from polyalign.prompts import history_pairs, profile_system_prompt
 from polyalign.records import BATCH_ROWS, read_record_batches

@@ -1,5 +1,5 @@
 # Input functions of the corpora: where they come from and what the registry says of them.
-from polyalign.sources import get_entry, load_registry, mirror_files
+from polyalign.data.sources import get_entry, load_registry, mirror_files
 
 
 def source_entry(wildcards):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polyalign.inventory import inventory_of_run
+from polyalign.data.inventory import inventory_of_run
 from polyalign.job import run_job
 from polyalign.tables.inventory import build_inventory
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from polyalign.dedup import REMOVED_SCHEMA, drop_duplicates
+from polyalign.data.dedup import REMOVED_SCHEMA, drop_duplicates
 from polyalign.files import read_table
 from polyalign.job import run_job
 from polyalign.records import SPLITS

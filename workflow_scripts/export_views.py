@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from polyalign.data.views import export_views
 from polyalign.job import run_job
-from polyalign.views import export_views
 
 
 def main(job):

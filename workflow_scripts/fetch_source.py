@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from polyalign.data.sources import SourcePlace, fetch_source
 from polyalign.downloads import allow_downloads
 from polyalign.job import run_job
-from polyalign.sources import SourcePlace, fetch_source
 
 
 def main(job):

@@ -1,9 +1,9 @@
 """Find the records of one language that deduplication removes, and report why."""
 
-from polyalign.dedup import find_duplicates
+from polyalign.data.dedup import find_duplicates
+from polyalign.data.record_trees import group_by_corpus
 from polyalign.files import write_json, write_table
 from polyalign.job import run_job
-from polyalign.record_trees import group_by_corpus
 
 
 def main(job):

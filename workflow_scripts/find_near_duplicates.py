@@ -1,10 +1,10 @@
 """Find the records of one language that are nearly the same as a better protected one, and report them apart."""
 
+from polyalign.data.near_duplicates import find_near_duplicates
+from polyalign.data.record_trees import group_by_corpus
+from polyalign.data.shingles import NearDuplicates
 from polyalign.files import read_table, write_json, write_table
 from polyalign.job import run_job
-from polyalign.near_duplicates import find_near_duplicates
-from polyalign.record_trees import group_by_corpus
-from polyalign.shingles import NearDuplicates
 
 
 def main(job):

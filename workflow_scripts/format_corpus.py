@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from polyalign.corpora.formatting import format_corpus
+from polyalign.data.sources import verify_source
 from polyalign.job import run_job
-from polyalign.sources import verify_source
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from polyalign.data.sources import list_files
 from polyalign.demo.sources import write_demo_source
 from polyalign.job import run_job
-from polyalign.sources import list_files
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from polyalign.data.record_trees import group_by_corpus
+from polyalign.data.splits import merge_splits
 from polyalign.job import run_job
-from polyalign.record_trees import group_by_corpus
-from polyalign.splits import merge_splits
 
 
 def main(job):

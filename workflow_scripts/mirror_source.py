@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from polyalign.data.sources import SourcePlace, mirror_source
 from polyalign.job import run_job
-from polyalign.sources import SourcePlace, mirror_source
 
 
 def main(job):

@@ -1,6 +1,6 @@
 """Report deduplication over all languages of the grid."""
 
-from polyalign.dedup import combine_reports
+from polyalign.data.dedup import combine_reports
 from polyalign.files import read_json, write_json
 from polyalign.job import run_job
 

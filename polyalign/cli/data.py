@@ -59,8 +59,8 @@ def dedup(
     ] = None,
 ) -> None:
     """Remove exact duplicates and group conflicts, evaluation splits first; near-duplicates where asked for."""
-    from polyalign.dedup_tree import dedup_tree
-    from polyalign.shingles import NearDuplicates
+    from polyalign.data.dedup_tree import dedup_tree
+    from polyalign.data.shingles import NearDuplicates
     from polyalign.throughput import usable_cores
 
     counts = dedup_tree(
@@ -88,8 +88,8 @@ def views(
     ] = False,
 ) -> None:
     """Write the published JSONL and LLaMA-Factory's files, Bucket-SFT weights included."""
+    from polyalign.data.views import export_tree_views
     from polyalign.throughput import usable_cores
-    from polyalign.views import export_tree_views
 
     details = export_tree_views(
         source, out, language.value, include_validation2=include_validation2, processes=usable_cores()
@@ -103,7 +103,7 @@ def check_views_command(
     folder: Annotated[Path, typer.Argument(help="Folder with dataset_info.json.")],
 ) -> None:
     """Check every item that a dataset_info.json registers against LLaMA-Factory's documented layout."""
-    from polyalign.llamafactory import check_views
+    from polyalign.data.llamafactory import check_views
 
     for name, items in check_views(folder).items():
         say(f"{name}: {items:,} items")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from polyalign.data.inventory import CorpusInventory
 from polyalign.files import StrPath
-from polyalign.inventory import CorpusInventory
 from polyalign.plots.style import LINE, SOFT, new_figure, plain, save, settings
 from polyalign.records import LENGTH_BINS, VIEW_SPLITS
 from polyalign.tables.model import language_name

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polyalign.data.inventory import GENERATED, CorpusInventory, PublishedCounts, published_inventory
 from polyalign.files import StrPath
-from polyalign.inventory import GENERATED, CorpusInventory, PublishedCounts, published_inventory
 from polyalign.plots.inventory import bucket_order, draw_inventory
 from polyalign.published import CITATION, TEST_ROWS
 from polyalign.records import VIEW_SPLITS

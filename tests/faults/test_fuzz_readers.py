@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from polyalign.audit.read import read_facts
 from polyalign.config import load_config, read_config
 from polyalign.critic.recipe import read_recipe
+from polyalign.data.scope import load_versions
+from polyalign.data.sources import load_registry
 from polyalign.detection.summary import read_scores
 from polyalign.errors import PolyAlignError
 from polyalign.features.nltk_data import load_packages
@@ -22,9 +24,7 @@ from polyalign.metrics.report import read_report
 from polyalign.predictions import read_predictions
 from polyalign.records import make_record, read_records
 from polyalign.references import read_references
-from polyalign.scope import load_versions
 from polyalign.settings import read_yaml
-from polyalign.sources import load_registry
 from polyalign.tables.entries import read_entry
 from polyalign.training.recipe import parse_recipe, resolve_recipe
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from polyalign.dedup import combine_reports, drop_duplicates, find_duplicates
-from polyalign.dedup_tree import dedup_tree
-from polyalign.example_keys import example_key
+from polyalign.data.dedup import combine_reports, drop_duplicates, find_duplicates
+from polyalign.data.dedup_tree import dedup_tree
+from polyalign.data.example_keys import example_key
+from polyalign.data.record_trees import record_files
 from polyalign.files import read_json, read_jsonl
-from polyalign.record_trees import record_files
 from polyalign.records import RecordWriter, read_records
 
 MANIFEST_KEYS = ("dedup_applied", "dedup_policy", "original_split_counts", "split_counts", "removed_count")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from polyalign.data.views import export_tree_views, export_views, view_paths
 from polyalign.files import read_json, read_jsonl
 from polyalign.records import RecordWriter
-from polyalign.views import export_tree_views, export_views, view_paths
 
 
 def published(path: Path) -> list[dict]:

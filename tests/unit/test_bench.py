@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from polyalign.corpora.formatting import format_corpus
-from polyalign.dedup import find_duplicates
+from polyalign.data.dedup import find_duplicates
 from polyalign.records import SPLITS, read_records
 from tests.bench import report
 from tests.bench.harness import (

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from polyalign import duplicate_search
-from polyalign.dedup import combine_reports, drop_duplicates, find_duplicates
-from polyalign.dedup_tree import dedup_tree
+from polyalign.data import duplicate_search
+from polyalign.data.dedup import combine_reports, drop_duplicates, find_duplicates
+from polyalign.data.dedup_tree import dedup_tree
+from polyalign.data.example_keys import example_key
+from polyalign.data.record_trees import group_by_corpus, record_files
 from polyalign.errors import BadInput
-from polyalign.example_keys import example_key
 from polyalign.files import read_json, read_jsonl
-from polyalign.record_trees import group_by_corpus, record_files
 from polyalign.records import RecordWriter, make_record, read_records
 
 

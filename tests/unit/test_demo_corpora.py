@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyalign.corpora.formatting import format_corpus
-from polyalign.dedup import find_duplicates, rows_to_remove
+from polyalign.data.dedup import find_duplicates, rows_to_remove
 from polyalign.demo import chinese_advice, english_advice, english_explanations, english_search
 from polyalign.demo.grammar import LENGTH_LIMITS, Grammar, item_rng
 from polyalign.demo.sources import SHARES, WRITERS, write_demo_source

@@ -13,9 +13,9 @@ import pytest
 from hub_server import COMMIT, FakeHub, Fault, in_seconds, serving
 
 from polyalign import downloads
+from polyalign.data.sources import SourcePlace, list_files
 from polyalign.downloads import allow_downloads, download_folder, fetch_url, git_blob_id
 from polyalign.errors import BadInput
-from polyalign.sources import SourcePlace, list_files
 
 BIG = b"0123456789" * 30_000
 ROOT = Path(downloads.__file__).parent.parent
@@ -58,7 +58,7 @@ def fetch(out: Path, hub: FakeHub, spec: SourcePlace | None = None, **environmen
         "from polyalign import downloads\n"
         "downloads._FIRST_WAIT_S = 0.01\n"
         "from polyalign.errors import BadInput\n"
-        "from polyalign.sources import SourcePlace, fetch_source\n"
+        "from polyalign.data.sources import SourcePlace, fetch_source\n"
         "spec = SourcePlace.model_validate_json(sys.argv[1])\n"
         "try:\n"
         "    print(json.dumps(fetch_source('dolly', sys.argv[2], entry=spec)))\n"

@@ -8,10 +8,8 @@ import pyarrow as pa
 import pytest
 
 from polyalign.corpora.formatting import format_corpus
-from polyalign.dedup import REMOVED_SCHEMA
-from polyalign.errors import BadInput
-from polyalign.files import write_table
-from polyalign.inventory import (
+from polyalign.data.dedup import REMOVED_SCHEMA
+from polyalign.data.inventory import (
     CorpusInventory,
     PublishedCounts,
     SplitCounts,
@@ -19,10 +17,12 @@ from polyalign.inventory import (
     inventory_of_run,
     published_inventory,
 )
+from polyalign.data.sources import load_registry
+from polyalign.errors import BadInput
+from polyalign.files import write_table
 from polyalign.manifest import write_manifest
 from polyalign.published import TEST_ROWS
 from polyalign.records import SPLITS, RecordWriter, make_record, read_records
-from polyalign.sources import load_registry
 from polyalign.tables.inventory import build_inventory, count_verdict
 
 FORMATS = ("md", "html", "tex", "csv", "png", "pdf")

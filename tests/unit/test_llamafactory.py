@@ -9,11 +9,11 @@ from typing import Any
 import datasets
 import pytest
 
+from polyalign.data.llamafactory import check_views
+from polyalign.data.record_trees import record_files
+from polyalign.data.views import export_tree_views
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import read_json, write_json
-from polyalign.llamafactory import check_views
-from polyalign.record_trees import record_files
-from polyalign.views import export_tree_views
 
 ITEMS = [
     {"instruction": "q", "input": "", "output": "a", "weight": 1.0},

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from polyalign.dedup import find_duplicates
-from polyalign.dedup_tree import dedup_tree
+from polyalign.data.dedup import find_duplicates
+from polyalign.data.dedup_tree import dedup_tree
+from polyalign.data.near_duplicates import find_near_duplicates
+from polyalign.data.record_trees import record_files
+from polyalign.data.shingles import NearDuplicates, banding, jaccard, shingles
 from polyalign.files import read_json, read_jsonl
-from polyalign.near_duplicates import find_near_duplicates
-from polyalign.record_trees import record_files
 from polyalign.records import RecordWriter, make_record
-from polyalign.shingles import NearDuplicates, banding, jaccard, shingles
 
 REPORT = NearDuplicates(mode="report")
 SENTENCE = (

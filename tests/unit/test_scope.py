@@ -10,12 +10,12 @@ import pytest
 from polyalign.config import read_config
 from polyalign.corpora.catalogue import CORPORA
 from polyalign.corpora.formatting import format_corpus
-from polyalign.dedup import POLICY
+from polyalign.data.dedup import POLICY
+from polyalign.data.scope import ScopeVersion, check_version, load_versions, scope_digest
+from polyalign.data.scope_page import PAGE_FILE, current_digest, scope_page
+from polyalign.data.sources import load_registry
 from polyalign.errors import BadInput
 from polyalign.files import read_jsonl
-from polyalign.scope import ScopeVersion, check_version, load_versions, scope_digest
-from polyalign.scope_page import PAGE_FILE, current_digest, scope_page
-from polyalign.sources import load_registry
 
 DIGEST = "ab" * 32
 
@@ -34,7 +34,7 @@ def test_the_scope_is_the_one_recorded_for_its_version() -> None:
 
 
 def test_the_page_is_in_sync_with_the_registry() -> None:
-    assert PAGE_FILE.read_text(encoding="utf-8") == scope_page(), "run `python -m polyalign.scope_page`"
+    assert PAGE_FILE.read_text(encoding="utf-8") == scope_page(), "run `python -m polyalign.data.scope_page`"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import pytest
 import yaml
 
 from polyalign.corpora.catalogue import CORPORA
-from polyalign.errors import BadInput, BadInputs
-from polyalign.manifest import write_manifest
-from polyalign.sources import (
+from polyalign.data.sources import (
     SourceEntry,
     get_entry,
     list_files,
@@ -17,6 +15,8 @@ from polyalign.sources import (
     mirror_source,
     verify_source,
 )
+from polyalign.errors import BadInput, BadInputs
+from polyalign.manifest import write_manifest
 
 SCOPE = {
     "optimization": ["train", "dev"],

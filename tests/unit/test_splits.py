@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from polyalign.data.splits import merge_splits
 from polyalign.errors import BadInput
 from polyalign.records import RecordWriter, make_record, read_records
-from polyalign.splits import merge_splits
 
 
 def write(path: Path, identifiers: list[str], language: str = "en") -> Path:

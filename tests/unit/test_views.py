@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from polyalign import views
+from polyalign.data import views
+from polyalign.data.views import dataset_info, export_tree_views, export_views, view_paths
 from polyalign.errors import BadInput
 from polyalign.files import TableWriter, read_json, read_jsonl
 from polyalign.records import RECORD_SCHEMA, RecordWriter, make_record, records_to_table
-from polyalign.views import dataset_info, export_tree_views, export_views, view_paths
 
 NASTY = 'quote " back\\slash tab\there \u2028 line\u0000nul 中文 é 😀 \x7f'
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from polyalign.dedup import drop_duplicates, find_duplicates
-from polyalign.record_trees import record_files
+from polyalign.data.dedup import drop_duplicates, find_duplicates
+from polyalign.data.record_trees import record_files
 from polyalign.throughput import over_processes, usable_cores
 from tests.bench.harness import Case, Space
 from tests.bench.stages.format import format_mixture, mixture_folder

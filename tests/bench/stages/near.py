@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from polyalign.dedup import find_duplicates
-from polyalign.near_duplicates import find_near_duplicates
-from polyalign.record_trees import record_files
-from polyalign.shingles import NearDuplicates
+from polyalign.data.dedup import find_duplicates
+from polyalign.data.near_duplicates import find_near_duplicates
+from polyalign.data.record_trees import record_files
+from polyalign.data.shingles import NearDuplicates
 from polyalign.throughput import usable_cores
 from tests.bench.harness import Case, Space
 from tests.bench.stages.dedup import formatted_folder, prepare_formatted

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from polyalign.record_trees import record_files
+from polyalign.data.record_trees import record_files
+from polyalign.data.splits import merge_splits
+from polyalign.data.views import write_views
 from polyalign.records import VIEW_SPLITS
-from polyalign.splits import merge_splits
 from polyalign.throughput import usable_cores
-from polyalign.views import write_views
 from tests.bench.harness import Case, Space
 from tests.bench.stages.dedup import deduplicate, formatted_folder, prepare_formatted
 from tests.bench.synthetic import CHINESE

@@ -1,7 +1,7 @@
 """Write docs/scope.md, which corpora are used for what and why, from config/sources.yaml.
 
-    python -m polyalign.scope_page
-    python -m polyalign.scope_page --record CHANGE     # after a new version: notes it with its digest
+    python -m polyalign.data.scope_page
+    python -m polyalign.data.scope_page --record CHANGE     # after a new version: notes it with its digest
 
 Run it after every change of the scope; a test holds the page to the registry and the registry to its version.
 """
@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 
 from polyalign.corpora.catalogue import CORPORA
-from polyalign.dedup import POLICY
+from polyalign.data.dedup import POLICY
+from polyalign.data.scope import POLICIES, ROLES, VERSIONS, load_versions, scope_digest
+from polyalign.data.sources import Registry, SourceEntry, load_registry
 from polyalign.errors import EXIT_CODE, BadInput, PolyAlignError
 from polyalign.files import write_text
 from polyalign.markdown import table
-from polyalign.scope import POLICIES, ROLES, VERSIONS, load_versions, scope_digest
-from polyalign.sources import Registry, SourceEntry, load_registry
 
-PAGE_FILE = Path(__file__).resolve().parent.parent / "docs" / "scope.md"
+PAGE_FILE = Path(__file__).resolve().parents[2] / "docs" / "scope.md"
 
 _ROLE_MEANING = {
     "optimization": "models, pairs and critics are trained and selected on them",
@@ -84,7 +84,7 @@ def scope_page(registry: Registry | None = None) -> str:
         "# Scope",
         "",
         f"Version {scope.version} of {scope.date}: {len(entries)} corpora, what each is used for, how it is split, and",
-        "what is left out and why. Written by `python -m polyalign.scope_page` from `config/sources.yaml`: change",
+        "what is left out and why. Written by `python -m polyalign.data.scope_page` from `config/sources.yaml`: change",
         "that, not this page. A change of the scope needs a new version there, recorded in",
         "`config/scope_versions.yaml`; a test fails otherwise and says how.",
         "",

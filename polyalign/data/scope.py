@@ -15,7 +15,7 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath, sha256_json
 from polyalign.settings import Settings, read_settings, read_yaml
 
-VERSIONS = Path(__file__).resolve().parent.parent / "config" / "scope_versions.yaml"
+VERSIONS = Path(__file__).resolve().parents[2] / "config" / "scope_versions.yaml"
 ROLES = ("optimization", "reference", "evaluation")
 
 Split = Literal["train", "dev", "test", "validation2"]
@@ -132,7 +132,7 @@ def scope_digest(entries: Mapping[str, Any], deduplication: Mapping[str, Any]) -
 
     Args:
         entries: {corpus: entry of the registry}.
-        deduplication: the policy of `polyalign.dedup`.
+        deduplication: `dedup.POLICY`.
     """
     corpora = {}
     for dataset, entry in entries.items():

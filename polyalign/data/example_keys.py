@@ -6,9 +6,9 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
+from polyalign.data.record_columns import history_rows
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_jsonl
-from polyalign.record_columns import history_rows
 from polyalign.records import RECORD_FIELDS, normalize_text, read_record_batches
 
 KEY_BYTES = 20

@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyalign.data.splits import CORPUS_SPLIT
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_table
 from polyalign.manifest import read_manifest
 from polyalign.published import FOLDER
 from polyalign.records import SPLITS, VIEW_SPLITS, read_record_batches
-from polyalign.splits import CORPUS_SPLIT
 
 GENERATED = "generated"
 _TOKENS = '"length_tokens": (?P<tokens>[0-9]+)'
@@ -115,7 +115,7 @@ def take_inventory(
     Args:
         raw, formatted: manifests of the raw files and of the formatted corpus.
         deduplicated: {split of the corpus: file of records}, all of `SPLITS`.
-        removed: what deduplication removed, see `polyalign.dedup.REMOVED_SCHEMA`; other corpora's rows are ignored.
+        removed: what deduplication removed, see `dedup.REMOVED_SCHEMA`; other corpora's rows are ignored.
     """
     details: Mapping[str, Any] = read_manifest(formatted)["details"]
     ours = removed.filter(pc.equal(removed.column("dataset"), dataset))

@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from polyalign.example_keys import KEY_BYTES, keyed_batches
+from polyalign.data.example_keys import KEY_BYTES, keyed_batches
 from polyalign.files import StrPath, TableWriter
 from polyalign.throughput import collector_paused, over_processes
 

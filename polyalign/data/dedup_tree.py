@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyalign.dedup import drop_duplicates, find_duplicates
-from polyalign.duplicate_search import claim_order, processes_for
+from polyalign.data.dedup import drop_duplicates, find_duplicates
+from polyalign.data.duplicate_search import claim_order, processes_for
+from polyalign.data.near_duplicates import find_near_duplicates
+from polyalign.data.record_trees import record_files
+from polyalign.data.shingles import NearDuplicates
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_json, write_json
-from polyalign.near_duplicates import find_near_duplicates
-from polyalign.record_trees import record_files
-from polyalign.shingles import NearDuplicates
 from polyalign.throughput import over_processes
 
 POLICY_IN_WORDS = "exact example dedup + group-aware split protection + evaluation-safe split priority"

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import rensa
 
-from polyalign.dedup import removed_table
-from polyalign.duplicate_search import (
+from polyalign.data.dedup import removed_table
+from polyalign.data.duplicate_search import (
     ClaimFile,
     Files,
     arranged,
@@ -31,10 +31,10 @@ from polyalign.duplicate_search import (
     positions,
     processes_for,
 )
+from polyalign.data.record_columns import history_rows
+from polyalign.data.shingles import NearDuplicates, banding, jaccard, shingles
 from polyalign.files import TableWriter
-from polyalign.record_columns import history_rows
 from polyalign.records import LANGUAGES, read_record_batches, read_records
-from polyalign.shingles import NearDuplicates, banding, jaccard, shingles
 from polyalign.throughput import collector_paused, over_processes
 
 _SEED = 42

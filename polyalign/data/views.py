@@ -17,14 +17,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from polyalign.buckets import weights_of_counts
+from polyalign.data.llamafactory import INFO_FILE, check_views
+from polyalign.data.record_columns import history_rows
+from polyalign.data.record_trees import record_files
+from polyalign.data.splits import merge_splits
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, made_folder, open_parquet, write_json
-from polyalign.llamafactory import INFO_FILE, check_views
 from polyalign.prompts import profile_system_prompt, turn_pairs
-from polyalign.record_columns import history_rows
-from polyalign.record_trees import record_files
 from polyalign.records import LANGUAGES, RECORD_SCHEMA, VIEW_SPLITS, read_record_batches
-from polyalign.splits import merge_splits
 from polyalign.throughput import collector_paused, over_processes
 
 VIEWS = ("current", "llamafactory", "dist_sft")

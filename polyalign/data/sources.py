@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from polyalign.corpora.catalogue import CORPORA, get_corpus
+from polyalign.data.scope import CorpusScope, ScopeVersion
 from polyalign.downloads import HubRepository, download_folder, fetch_url
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory, sha256_file
 from polyalign.manifest import read_manifest
-from polyalign.scope import CorpusScope, ScopeVersion
 from polyalign.settings import Settings, nearest, read_settings, read_yaml
 
-REGISTRY = Path(__file__).resolve().parent.parent / "config" / "sources.yaml"
+REGISTRY = Path(__file__).resolve().parents[2] / "config" / "sources.yaml"
 _INSTEAD = "set sources.mirror to a local folder"
 
 

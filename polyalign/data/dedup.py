@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polyalign.duplicate_search import (
+from polyalign.data.duplicate_search import (
     GROUP_FIELDS,
     PRIORITY,
     Files,
