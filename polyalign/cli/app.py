@@ -1,9 +1,8 @@
 """The application that every command joins, and what the commands share."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,24 +16,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Language = Literal["en", "zh"]
+FeatureSet = Literal["paper-v1", "core-v1"]
+"""Never compared with each other."""
 Folder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 LanguageModel = Annotated[
     Path | None, typer.Option("--lm", help="Model folder that scores LM features; none: text features only.")
 ]
-
-
-class Language(StrEnum):
-    """Languages of the corpora."""
-
-    en = "en"
-    zh = "zh"
-
-
-class FeatureSet(StrEnum):
-    """Feature sets; never compared with each other."""
-
-    paper = "paper-v1"
-    core = "core-v1"
 
 
 def say(text: str) -> None:

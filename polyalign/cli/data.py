@@ -1,22 +1,13 @@
 """Commands of the data stage: format, dedup, views, check-views."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from polyalign.cli.app import Folder, Language, app, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
-
-
-class NearMode(StrEnum):
-    """What is done about near-duplicates."""
-
-    none = "none"
-    report = "report"
-    remove = "remove"
 
 
 @app.command("format")
@@ -49,7 +40,9 @@ def dedup(
     source: Annotated[Path, typer.Option("--in", help="Tree {dataset}/{split}.jsonl of formatted records.")],
     out: Folder,
     report: Annotated[Path, typer.Option(help="JSON report of what was removed, by cause.")],
-    near: Annotated[NearMode, typer.Option(help="Look for near-duplicates too.")] = NearMode.none,
+    near: Annotated[
+        Literal["none", "report", "remove"], typer.Option(help="Look for near-duplicates too.")
+    ] = "none",
     near_threshold: Annotated[
         float, typer.Option(min=0.05, max=1, help="Least similarity of a near-duplicate.")
     ] = 0.8,
@@ -67,12 +60,12 @@ def dedup(
         source,
         out,
         report,
-        near=NearDuplicates(mode=near.value, threshold=near_threshold),
+        near=NearDuplicates(mode=near, threshold=near_threshold),
         near_report_path=near_report,
         processes=usable_cores(),
     )["counts"]
     say(f"{counts['original_total']:,} records, {counts['removed_total']:,} removed -> {out}, {report}")
-    if near is not NearMode.none:
+    if near != "none":
         say(f"near-duplicates -> {near_report or report.with_name(f'{report.stem}_near.json')}")
 
 
@@ -92,7 +85,7 @@ def views(
     from polyalign.throughput import usable_cores
 
     details = export_tree_views(
-        source, out, language.value, include_validation2=include_validation2, processes=usable_cores()
+        source, out, language, include_validation2=include_validation2, processes=usable_cores()
     )
     counts = ", ".join(f"{split} {value['records']:,}" for split, value in details["splits"].items())
     say(f"{counts} -> {out}")

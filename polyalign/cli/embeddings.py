@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,27 +10,8 @@ from polyalign.cli.app import Folder, app, named_files, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
 
-
-class ProjectionOption(StrEnum):
-    """Pictures that can be drawn."""
-
-    pca = "pca"
-    tsne = "tsne"
-    umap = "umap"
-
-
-class KindOption(StrEnum):
-    """How the encoder's folder is read."""
-
-    pooled = "pooled"
-    sentence_transformers = "sentence_transformers"
-
-
-class Precision(StrEnum):
-    """Precision of the encoder's weights."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
+# A list of Literals is beyond typer.
+Projection = StrEnum("Projection", ["pca", "tsne", "umap"])
 
 
 @app.command()
@@ -42,12 +23,16 @@ def embeddings(
     encoder: Annotated[Path, typer.Option(help="Model folder that turns answers into vectors.")],
     out: Folder,
     projection: Annotated[
-        list[ProjectionOption] | None,
+        list[Projection] | None,
         typer.Option(help="Picture to draw; repeat for several. None: pca, tsne."),
     ] = None,
-    kind: Annotated[KindOption, typer.Option(help="How the encoder's folder is read.")] = KindOption.pooled,
+    kind: Annotated[
+        Literal["pooled", "sentence_transformers"], typer.Option(help="How the encoder's folder is read.")
+    ] = "pooled",
     prefix: Annotated[str, typer.Option(help="Text put before every answer.")] = "",
-    dtype: Annotated[Precision, typer.Option(help="Precision of the encoder's weights.")] = Precision.float32,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="Precision of the encoder's weights.")
+    ] = "float32",
     rows: Annotated[
         int | None, typer.Option(min=1, help="Rows that are drawn and compared; none: all.")
     ] = None,
@@ -63,12 +48,12 @@ def embeddings(
     from polyalign.embeddings.run import analyze_files, told
 
     options = {
-        "kind": kind.value,
+        "kind": kind,
         "prefix": prefix,
         "rows": rows,
         "figure_rows": figure_rows,
         "bootstrap": bootstrap,
-        "projections": [each.value for each in projection or (ProjectionOption.pca, ProjectionOption.tsne)],
+        "projections": [each.value for each in projection or (Projection.pca, Projection.tsne)],
     }
     summary = analyze_files(
         records,
@@ -76,7 +61,7 @@ def embeddings(
         encoder,
         out,
         options=options,
-        dtype=dtype.value,
+        dtype=dtype,
         cache_dir=cache,
         seed=seed,
     )

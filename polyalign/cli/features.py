@@ -1,21 +1,13 @@
 """Commands of features and references: features, nltk-data, references, critic-targets."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from polyalign.cli.app import FeatureSet, Folder, LanguageModel, app, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
-
-
-class Support(StrEnum):
-    """Supports of a bucket's human answers."""
-
-    q10_q90 = "q10_q90"
-    q25_q75 = "q25_q75"
 
 
 @app.command()
@@ -36,7 +28,7 @@ def features(
     rows = describe_file(
         records,
         out,
-        feature_set=feature_set.value,
+        feature_set=feature_set,
         field=field,
         lm=lm,
         predictions=predictions,
@@ -85,7 +77,9 @@ def critic_targets(
     feature_file: Annotated[Path, typer.Option("--features", help="Features of one answer to each record.")],
     references_file: Annotated[Path, typer.Option("--references", help="bucket_references.json.")],
     out: Annotated[Path, typer.Option(help="JSONL of source_index, id, bucket_id and target.")],
-    support: Annotated[Support, typer.Option(help="Support of a bucket's human answers.")] = Support.q10_q90,
+    support: Annotated[
+        Literal["q10_q90", "q25_q75"], typer.Option(help="Support of a bucket's human answers.")
+    ] = "q10_q90",
     published: Annotated[
         bool, typer.Option("--published", help="The published form: near-constant features count, unbounded.")
     ] = False,
@@ -94,7 +88,5 @@ def critic_targets(
     from polyalign.critic.targets import write_targets
 
     form = "published" if published else "corrected"
-    rows, without = write_targets(
-        records, feature_file, references_file, out, support=support.value, form=form
-    )
+    rows, without = write_targets(records, feature_file, references_file, out, support=support, form=form)
     say(f"{rows:,} rows, {without:,} of them in buckets without reference -> {out}")

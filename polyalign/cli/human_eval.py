@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,21 +12,8 @@ from polyalign.cli.app import Folder, Language, app, named_files, say
 
 human_eval = typer.Typer(help="Blind human evaluation: build its pages, summarize what annotators exported.")
 app.add_typer(human_eval, name="human-eval")
-
-
-class PageMode(StrEnum):
-    """Pages that can be built."""
-
-    single = "single"
-    pairwise = "pairwise"
-
-
-class ShownReference(StrEnum):
-    """What becomes of the human answer."""
-
-    shown = "shown"
-    answer = "answer"
-    none = "none"
+# A list of Literals is beyond typer.
+PageMode = StrEnum("PageMode", ["single", "pairwise"])
 
 
 @human_eval.command()
@@ -44,8 +31,9 @@ def build(
     answers: Annotated[int | None, typer.Option(min=1, help="Answers scored a prompt; none: all.")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs compared a prompt.")] = 10,
     reference: Annotated[
-        ShownReference, typer.Option(help="Show the human answer, have it judged blind, or leave it out.")
-    ] = ShownReference.shown,
+        Literal["shown", "answer", "none"],
+        typer.Option(help="Show the human answer, have it judged blind, or leave it out."),
+    ] = "shown",
     seed: Annotated[int, typer.Option(help="Seed of the draw and the blinding.")] = 42,
 ) -> None:
     """Write site/{mode}.html for annotators, and sample.jsonl and key.json for yourself."""
@@ -56,11 +44,11 @@ def build(
         "prompts_per_length_bin": prompts,
         "answers_per_prompt": answers,
         "pairs_per_prompt": pairs,
-        "reference": reference.value,
+        "reference": reference,
         "seed": seed,
     }
     files = named_files(predictions)
-    details = build_sites(records, files, out, language=language.value, settings=settings)
+    details = build_sites(records, files, out, language=language, settings=settings)
     for name, site in details["sites"].items():
         say(f"{name}: {site['items']} items of {details['prompts']} prompts -> {out}/site/{name}.html")
     say(f"key, not for annotators -> {out}/key.json")

@@ -1,8 +1,7 @@
 """The command judge: answers from anywhere, graded by a language model with the project's rubric."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,14 +9,6 @@ from polyalign.cli.app import app, say
 from polyalign.errors import BadInput
 
 # Heavy imports stand inside the command that needs them, so that --help answers at once.
-
-
-class JudgingEngine(StrEnum):
-    """Engines that a judge can be asked by."""
-
-    transformers = "transformers"
-    vllm = "vllm"
-    openai = "openai"
 
 
 @app.command()
@@ -36,8 +27,8 @@ def judge(
     probed_rows: Annotated[int, typer.Option(min=1, help="Rows that --probes asks again.")] = 200,
     rows: Annotated[int | None, typer.Option(min=1, help="Judge a draw of so many rows; none: all.")] = None,
     engine: Annotated[
-        JudgingEngine, typer.Option(help="Engine that generates the replies.")
-    ] = JudgingEngine.transformers,
+        Literal["transformers", "vllm", "openai"], typer.Option(help="Engine that generates the replies.")
+    ] = "transformers",
     base_url: Annotated[
         str | None, typer.Option(help="With --engine openai: the server, such as http://localhost:8000/v1.")
     ] = None,
@@ -51,7 +42,7 @@ def judge(
     from polyalign.judge.settings import Judges
     from polyalign.judge.summary import summarize
 
-    if base_url is not None and engine is not JudgingEngine.openai:
+    if base_url is not None and engine != "openai":
         raise BadInput("--base-url is for --engine openai", fix="add --engine openai, or leave it out")
     found = judge_file(
         model,
@@ -59,7 +50,7 @@ def judge(
         predictions,
         out,
         probes=probes,
-        engine={"engine": engine.value, "openai": {"base_url": base_url}},
+        engine={"engine": engine, "openai": {"base_url": base_url}},
         settings={"rows": rows, "probed_rows": probed_rows},
         seed=seed,
     )

@@ -1,9 +1,8 @@
 """Commands that judge answers: evaluate, tables, audit, detect."""
 
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -77,7 +76,7 @@ def _describe(
     """Features of a file's answers, for an evaluation that was given none."""
     from polyalign.features.files import describe_file
 
-    describe_file(records, out, feature_set=feature_set.value, lm=lm, predictions=predictions)
+    describe_file(records, out, feature_set=feature_set, lm=lm, predictions=predictions)
     return out
 
 
@@ -105,22 +104,6 @@ def tables(
         say(f"{details['language']}: {len(details['cells'])} cells -> {out}")
 
 
-class Severity(StrEnum):
-    """Severities of findings, and `never` for an exit code that does not look at them."""
-
-    error = "error"
-    warning = "warning"
-    note = "note"
-
-
-class AuditFormat(StrEnum):
-    """How an audit is written."""
-
-    text = "text"
-    markdown = "markdown"
-    json = "json"
-
-
 @app.command()
 def audit(
     reports: Annotated[
@@ -129,8 +112,12 @@ def audit(
     published: Annotated[
         bool, typer.Option("--published", help="Audit the paper's published figures.")
     ] = False,
-    form: Annotated[AuditFormat, typer.Option("--format", help="Form of the output.")] = AuditFormat.text,
-    least: Annotated[Severity, typer.Option(help="Least severity shown as text.")] = Severity.note,
+    form: Annotated[
+        Literal["text", "markdown", "json"], typer.Option("--format", help="Form of the output.")
+    ] = "text",
+    least: Annotated[
+        Literal["error", "warning", "note"], typer.Option(help="Least severity shown as text.")
+    ] = "note",
     out: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
 ) -> None:
     """Say in sentences what to distrust in reports. Exit code 1 where there is an error to tell, 2 for bad input."""
@@ -140,7 +127,7 @@ def audit(
     if not reports and not published:
         raise BadInput("nothing to audit", fix="name reports, or give --published")
     audited = audit_files(reports or []) + (audit_published() if published else [])
-    text = render(audited, form.value, least.value)
+    text = render(audited, form, least)
     if out is None:
         print(text, end="")
     else:
@@ -153,7 +140,8 @@ def audit(
 @app.command()
 def detect(
     detector: Annotated[
-        str, typer.Option(help="fast_detectgpt, binoculars, radar or detectgpt.", metavar="NAME")
+        Literal["fast_detectgpt", "binoculars", "radar", "detectgpt"],
+        typer.Option(help="fast_detectgpt, binoculars, radar or detectgpt.", metavar="NAME"),
     ],
     models: Annotated[
         list[Path],
@@ -170,7 +158,8 @@ def detect(
         Path | None, typer.Option(help="Records of the split, for human answers and to check ids.")
     ] = None,
     long_texts: Annotated[
-        str, typer.Option(help="windows: read a long text in several; error: leave it out.", metavar="HOW")
+        Literal["windows", "error"],
+        typer.Option(help="Read a long text in several windows, or leave it out."),
     ] = "windows",
     seed: Annotated[int, typer.Option(help="Seed of what DetectGPT draws.")] = 42,
 ) -> None:

@@ -1,23 +1,14 @@
 """Commands around the workflow: where, status, provenance, container."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from polyalign.cli.app import Folder, app, say
 
 # Heavy imports stand inside the commands that need them, so that --help answers at once.
-
-
-class GpuKind(StrEnum):
-    """What an environment's torch runs on."""
-
-    cuda = "cuda"
-    cpu = "cpu"
-    rocm = "rocm"
 
 
 @app.command()
@@ -80,11 +71,13 @@ def container(
         str, typer.Argument(help="Stage of an environment, e.g. train; a wrong name lists them.")
     ],
     out: Folder,
-    variant: Annotated[GpuKind, typer.Option(help="What the image's torch runs on.")] = GpuKind.cuda,
+    variant: Annotated[
+        Literal["cuda", "cpu", "rocm"], typer.Option(help="What the image's torch runs on.")
+    ] = "cuda",
 ) -> None:
     """Write an Apptainer definition of a stage's environment, and a Python to name in `environments`."""
     from polyalign.containers import write_container
 
-    write_container(stage, variant.value, out)
+    write_container(stage, variant, out)
     say(f"next: apptainer build {out}/{stage}.sif {out}/{stage}.def")
     say(f"then, in the configuration: environments: {{{stage}: {out}}}")
