@@ -6,6 +6,7 @@ polyalign module it imports, directly or not. Comments, docstrings and formattin
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 
 from polyalign.errors import BadInput
 from polyalign.files import sha256_json
+from polyalign.throughput import collector_paused
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
@@ -27,27 +29,19 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops every string that stands alone as a statement: docstrings, those of attributes included."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
-
-
 def _package_of(file: Path) -> list[str]:
     """Parts of the package that relative imports in `file` start from; empty outside this package."""
     whole = file.resolve()
     return list(whole.relative_to(ROOT).parent.parts) if whole.is_relative_to(PACKAGE) else []
 
 
-def _imported_modules(tree: ast.AST, package: list[str]) -> set[str]:
-    """Dotted names of polyalign modules that the tree imports anywhere, functions included."""
+def _imported_modules(imports: Iterable[ast.Import | ast.ImportFrom], package: list[str]) -> set[str]:
+    """Dotted names of polyalign modules among what import statements name."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             start = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
             names.add(module)
@@ -56,13 +50,49 @@ def _imported_modules(tree: ast.AST, package: list[str]) -> set[str]:
     return {name for name in names if name.split(".")[0] == PACKAGE.name and module_file(name)}
 
 
+def _is_docstring(node: ast.AST) -> bool:
+    """Whether it is a string that stands alone as a statement: a docstring, those of attributes included."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _write_code(node: object, out: list[str], imports: list[ast.Import | ast.ImportFrom]) -> None:
+    """Append the pieces of a tree's text without docstrings to `out`, its import statements to `imports`.
+
+    Every dry-run takes all files through this: one pass for what `ast.dump`, `ast.walk` and a transformer do in three.
+    """
+    if isinstance(node, ast.AST):
+        if _is_docstring(node):
+            return
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        out += (type(node).__name__, "(")
+        for field in node._fields:
+            if field != "ctx":  # whether a name is read or set, which its place says too
+                _write_code(getattr(node, field), out, imports)
+        out.append(")")
+    elif isinstance(node, list):
+        out.append("[")
+        for item in node:
+            _write_code(item, out, imports)
+        out.append("]")
+    else:
+        out += (repr(node), ",")
+
+
 @cache
 def _parse(file: Path) -> tuple[str, frozenset[str]]:
     """(digest of the syntax tree, imported polyalign modules) of one file."""
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    imports = _imported_modules(tree, _package_of(file))
-    code = ast.dump(_WithoutDocstrings().visit(tree))
-    return hashlib.sha256(code.encode()).hexdigest(), frozenset(imports)
+    text = file.read_text(encoding="utf-8")
+    out: list[str] = []
+    imports: list[ast.Import | ast.ImportFrom] = []
+    with collector_paused():
+        _write_code(ast.parse(text, filename=str(file)), out, imports)
+    digest = hashlib.sha256("".join(out).encode()).hexdigest()
+    return digest, frozenset(_imported_modules(imports, _package_of(file)))
 
 
 def _with_parents(name: str) -> list[str]:
@@ -78,8 +108,7 @@ def code_files(start: Path) -> dict[str, str]:
     waiting = sorted(imports)
     while waiting:
         for name in _with_parents(waiting.pop()):
-            file = module_file(name)
-            if name not in files and file is not None:
+            if name not in files and (file := module_file(name)):
                 files[name], found = _parse(file)
                 waiting += sorted(found)
     return files

@@ -33,10 +33,10 @@ if "HF_HUB_OFFLINE" not in os.environ:
     os.environ.update(HF_HUB_OFFLINE="1", POLYALIGN_OFFLINE="1")
 
 
-def or_exit(function, *arguments):
+def or_exit(function, *arguments, **options):
     """Call `function`; a problem in what the user gave ends the run with its one line, not a traceback."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except PolyAlignError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_CODE)

@@ -1,10 +1,18 @@
 # Input functions of the corpora: where they come from and what the registry says of them.
 from polyalign.data.sources import get_entry, load_registry, mirror_files
 
+REGISTRY_FILE = ROOT / CFG.sources.registry
+REGISTRY = or_exit(load_registry, REGISTRY_FILE)
+
 
 def source_entry(wildcards):
     """Where the corpus comes from, by the registry, as plain values."""
-    return or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry).place
+    return entry_of(wildcards).place
+
+
+def entry_of(wildcards):
+    """The corpus' entry in the registry."""
+    return or_exit(get_entry, wildcards.dataset, REGISTRY, file=REGISTRY_FILE)
 
 
 def mirror_folder():
@@ -14,7 +22,7 @@ def mirror_folder():
 
 def mirrored_files(wildcards):
     """Files of the corpus in the mirror, so that a copy is stale once one of them is newer."""
-    entry = or_exit(get_entry, wildcards.dataset, ROOT / CFG.sources.registry)
+    entry = entry_of(wildcards)
     return list(map(str, or_exit(mirror_files, wildcards.dataset, mirror_folder(), entry)))
 
 
@@ -42,16 +50,15 @@ def inventory():
 
 def scope_in_words():
     """Version of the scope that the registry states."""
-    scope = or_exit(load_registry, ROOT / CFG.sources.registry).scope
+    scope = REGISTRY.scope
     return f"Scope version {scope.version} of {scope.date}"
 
 
 def registry_values(key):
     """{corpus: a value of its entry} of the registry: `licence`, or `causes` that rows are left out for."""
-    entries = or_exit(load_registry, ROOT / CFG.sources.registry).corpora
     return {
         name: getattr(entry if key == "licence" else entry.scope, key)
-        for name, entry in entries.items()
+        for name, entry in REGISTRY.corpora.items()
     }
 
 

@@ -132,14 +132,17 @@ def load_registry(path: StrPath = REGISTRY) -> Registry:
     return registry
 
 
-def get_entry(dataset: str, registry: StrPath = REGISTRY) -> SourceEntry:
-    """The registry's entry of one corpus."""
+def get_entry(dataset: str, registry: Registry | None = None, *, file: StrPath = REGISTRY) -> SourceEntry:
+    """The registry's entry of one corpus.
+
+    Args:
+        registry: what `file` holds, where it has been read already.
+        file: the registry's file.
+    """
     get_corpus(dataset)
-    entries = load_registry(registry).corpora
+    entries = (registry or load_registry(file)).corpora
     if dataset not in entries:
-        raise BadInput(
-            "corpus is not in the registry", file=registry, field=dataset, fix="add an entry for it"
-        )
+        raise BadInput("corpus is not in the registry", file=file, field=dataset, fix="add an entry for it")
     return entries[dataset]
 
 

@@ -102,7 +102,7 @@ def test_registry_that_is_missing_or_lacks_the_corpus(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="expected a mapping"):
         load_registry(tmp_path / "empty.yaml")
     with pytest.raises(BadInput, match="not in the registry"):
-        get_entry("coqa", registry_file(tmp_path, {"dolly": entry().model_dump(exclude_none=True)}))
+        get_entry("coqa", file=registry_file(tmp_path, {"dolly": entry().model_dump(exclude_none=True)}))
     with pytest.raises(BadInput, match="unknown corpus"):
         get_entry("nosuch")
 
