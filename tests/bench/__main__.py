@@ -5,22 +5,23 @@ a module to tests/bench/stages/ (tests/bench/harness.py says what stands in it) 
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
+from typing import Any
 
-from tests.bench.harness import ROOT, Case, load_stage, machine, measure, published_figures, stage_names
-from tests.bench.report import missed, print_table, read_results, store_results, write_page
+from tests.bench.harness import (
+    ROOT,
+    Case,
+    load_stage,
+    machine,
+    measure,
+    published_figures,
+    size_of,
+    stage_names,
+)
+from tests.bench.report import missed, print_table, read_results, slower, store_results, write_page
 
 WORK = ROOT / "work" / "bench"
-_SIZE = re.compile(r"(?:.*, )?(\d+)([kM]?)")
-_UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
-
-
-def size_of(name: str) -> int:
-    """Rows that a case's name or an option speaks of: "10k", "merged, 1M"; 0 where it speaks of none."""
-    match = _SIZE.fullmatch(name)
-    return int(match[1]) * _UNITS[match[2]] if match else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -29,7 +30,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--case", action="append", help="only cases of this name; may be repeated")
     parser.add_argument("--most", default="1M", help="leave out cases above this size, e.g. 100k")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of inputs, kept between runs")
-    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="store nothing; exit code 1 where a case is slower than the stored one or misses its target",
+    )
     parser.add_argument("--page", action="store_true", help="only write the page from the stored results")
     given = parser.parse_args()
     unknown = sorted(set(given.stages) - set(stage_names()))
@@ -40,44 +45,65 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _run(name: str, given: argparse.Namespace) -> list[str]:
-    """Measure and store the wanted cases of a stage; returns those that failed."""
-    stage, failed = load_stage(name), []
+def _wanted(name: str, given: argparse.Namespace) -> list[Case]:
+    """Cases of a stage that were asked for."""
+    return [
+        case
+        for case in load_stage(name).cases
+        if (not given.case or case.name in given.case) and size_of(case.name) <= size_of(given.most)
+    ]
 
-    def wanted(case: Case) -> bool:
-        return (not given.case or case.name in given.case) and size_of(case.name) <= size_of(given.most)
 
-    for case in filter(wanted, stage.cases):
-        print(f"{name} {case.name} ...", end=" ", file=sys.stderr, flush=True)
-        try:
-            result = measure(stage, case, given.work.resolve())
-        except RuntimeError as error:
-            failed.append(str(error))
-            continue
-        print(f"{result['seconds']:.2f} s, {result['rows_per_s']:,.0f} rows/s", file=sys.stderr)
-        store_results(name, machine(), {case.name: result})
+def _measure(name: str, case: Case, given: argparse.Namespace) -> dict[str, Any]:
+    print(f"{name} {case.name} ...", end=" ", file=sys.stderr, flush=True)
+    result = measure(load_stage(name), case, given.work.resolve())
+    print(f"{result['seconds']:.2f} s, {result['rows_per_s']:,.0f} rows/s", file=sys.stderr)
+    return result
+
+
+def _bench(names: list[str], given: argparse.Namespace) -> list[str]:
+    """Measure, store and print cases, and write the page; returns what failed."""
+    failed = []
+    for name in [] if given.page else names:
+        for case in _wanted(name, given):
+            try:
+                store_results(name, machine(), {case.name: _measure(name, case, given)})
+            except RuntimeError as error:
+                failed.append(str(error))
+    print_table(names)
+    write_page()
+    figures = published_figures()
+    for name in names:
+        stored = read_results(name).get("cases", {})
+        for case in _wanted(name, given):
+            for line in missed(case, stored[case.name], figures) if case.name in stored else ():
+                print(f"{name} {case.name}: {line}", file=sys.stderr)
     return failed
+
+
+def _check(names: list[str], given: argparse.Namespace) -> list[str]:
+    """Measure cases and compare them with targets and with what is stored; returns what is worse."""
+    figures, worse = published_figures(), []
+    for name in names:
+        stored = read_results(name).get("cases", {})
+        for case in _wanted(name, given):
+            try:
+                result = _measure(name, case, given)
+            except RuntimeError as error:
+                worse.append(str(error))
+                continue
+            lines = [*missed(case, result, figures), *slower(result, stored.get(case.name))]
+            worse += [f"{name} {case.name}: {line}" for line in lines]
+    return worse
 
 
 def main() -> int:
     given = _arguments()
     names = given.stages or stage_names()
-    failed = [] if given.page else [line for name in names for line in _run(name, given)]
-    print_table(names)
-    write_page()
-    for line in failed:
+    bad = _check(names, given) if given.check else _bench(names, given)
+    for line in bad:
         print(line, file=sys.stderr)
-    figures = published_figures()
-    misses = [
-        f"{name} {case.name}: {line}"
-        for name in names
-        for case in load_stage(name).cases
-        if (result := read_results(name).get("cases", {}).get(case.name))
-        for line in missed(case, result, figures)
-    ]
-    for line in misses:
-        print(line, file=sys.stderr)
-    return 1 if failed or (given.check and misses) else 0
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,8 @@ PUBLISHED_TABLE = BENCH / "published.csv"
 ENOUGH_SECONDS = 20.0
 """A case that takes longer is measured once, a shorter one `REPEATS` times."""
 REPEATS = 3
+_SIZE = re.compile(r"(?:(?P<family>.*), )?(?P<count>\d+)(?P<unit>[kM]?)")
+_UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 _SAMPLE_SECONDS = 0.1
 _MARK = "polyalign-bench:"
 
@@ -78,6 +82,18 @@ class Case:
     target: float | None = None
     memory_mb: int | None = None
     note: str = ""
+
+
+def size_of(name: str) -> int:
+    """Rows that a case's name or an option speaks of: "10k", "merged, 1M"; 0 where it speaks of none."""
+    match = _SIZE.fullmatch(name)
+    return int(match["count"]) * _UNITS[match["unit"]] if match else 0
+
+
+def family_of(name: str) -> str:
+    """What cases of one thing at several sizes have in common: "merged" of "merged, 1M", nothing of "10k"."""
+    match = _SIZE.fullmatch(name)
+    return (match["family"] or "") if match else name
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,7 @@ def measure(stage: Stage, case: Case, work: Path) -> dict[str, Any]:
 
     Returns:
         rows, seconds, cpu_seconds, rows_per_s, peak_mb (whole process, its children included), others (cores that
-        everything else on the machine kept busy meanwhile, on average), repeats.
+        everything else on the machine kept busy meanwhile, on average), yardstick, repeats.
 
     Raises:
         RuntimeError: the case fails; its error has been printed.
@@ -230,6 +246,27 @@ def _busy_seconds() -> float:
     return spent.user + spent.nice + spent.system + spent.irq + spent.softirq
 
 
+def yardstick_seconds() -> float:
+    """Processor seconds of a fixed piece of work, the least of five: how fast this machine is at what stages do.
+
+    Words counted in Python, numbers sorted and matrices multiplied by NumPy. A time over it hardly depends on the
+    machine, so that times stored on one can be compared with those of another.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    numbers, matrix = rng.random(300_000), rng.random((400, 400))
+    text = " ".join(f"word{number % 977}" for number in range(60_000))
+    found = []
+    for _ in range(5):
+        begin = time.process_time()
+        Counter(word.lower() for word in text.split())
+        np.sort(numbers)
+        matrix @ matrix
+        found.append(time.process_time() - begin)
+    return round(min(found), 5)
+
+
 def run_timed(call: Callable[[], int]) -> dict[str, Any]:
     """Time one call in this process."""
     memory = _TreeMemory()
@@ -263,7 +300,8 @@ def _child(action: str, stage: str, name: str, work: str) -> None:
         # PyArrow loads pandas with the first array it makes; imports are not what is timed.
         importlib.import_module("pandas")
         try:
-            found = run_timed(case.start(space))
+            call = case.start(space)
+            found = {**run_timed(call), "yardstick": yardstick_seconds()}
         finally:
             shutil.rmtree(space.scratch, ignore_errors=True)
     print(_MARK + json.dumps(found), flush=True)

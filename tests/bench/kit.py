@@ -4,6 +4,9 @@ They are real texts and no part of this repository; a stage that needs them fail
 """
 
 import gzip
+import random
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ import numpy as np
 from polyalign.features.table import read_features, write_features
 from polyalign.files import read_jsonl, write_jsonl
 from tests.bench.harness import ROOT
+
+_WORD = re.compile(r"[A-Za-z]{2,}")
 
 
 def kit_folder(language: str = "en") -> Path:
@@ -29,6 +34,22 @@ def kit_rows(name: str, language: str = "en") -> list[dict[str, Any]]:
     """Rows of a JSONL file of a kit, such as `current.jsonl`."""
     path = kit_folder(language) / name
     return [row for _, row in read_jsonl(path if path.is_file() else f"{path}.gz")]
+
+
+def varied(texts: Sequence[str], rows: int) -> list[str]:
+    """The texts repeated to `rows` rows in which no sentence of some length comes twice.
+
+    In every copy but the first, one word of eight is another word of the texts, so that what a stage remembers of a
+    sentence or an answer helps it no more than it does in a corpus of that size.
+    """
+    rng = random.Random(42)
+    words = [word for text in texts for word in _WORD.findall(text)]
+
+    def other(match: re.Match[str]) -> str:
+        return rng.choice(words) if rng.random() < 0.125 else match[0]
+
+    more = (_WORD.sub(other, texts[row % len(texts)]) for row in range(len(texts), rows))
+    return [*texts[:rows], *more]
 
 
 def write_repeated_kit(folder: Path, rows: int) -> None:

@@ -11,12 +11,14 @@ from polyalign.records import SPLITS, read_records
 from tests.bench import report
 from tests.bench.harness import (
     Case,
+    Stage,
     load_stage,
     published_figures,
     ratio_to_published,
     run_timed,
     stage_names,
 )
+from tests.bench.kit import varied
 from tests.bench.synthetic import CHINESE, LENGTHS, PUBLISHED_SHARES, make_corpus
 
 
@@ -47,6 +49,42 @@ def test_a_missed_target_and_a_missed_memory_limit_are_named():
     slow = {"rows_per_s": 250.0, "seconds": 1.0, "peak_mb": 101}
     assert len(report.missed(case, slow, figures)) == 2
     assert report.missed(case, {**slow, "rows_per_s": 301.0, "peak_mb": 100}, figures) == []
+
+
+def test_more_time_than_stored_is_told_whatever_the_machine():
+    stored = {"cpu_seconds": 10.0, "yardstick": 0.02}
+    same_on_a_slow_machine = {"cpu_seconds": 20.0, "yardstick": 0.04}
+    assert report.slower(same_on_a_slow_machine, stored) == []
+    assert report.slower({"cpu_seconds": 16.0, "yardstick": 0.02}, stored) == [
+        "1.6 times the stored processor time"
+    ]
+    assert report.slower(same_on_a_slow_machine, None) == []
+
+
+def test_growth_is_read_off_cases_of_one_family():
+    cases = tuple(Case(name, partial(int)) for name in ("kit", "kit, 20k", "10k", "100k", "other"))
+    results = {
+        "kit": {"rows": 2000, "seconds": 1.0},
+        "kit, 20k": {"rows": 20_000, "seconds": 10.0},
+        "100k": {"rows": 100_000, "seconds": 400.0},
+        "10k": {"rows": 10_000, "seconds": 4.0},
+        "other": {"rows": 5, "seconds": 1.0},
+    }
+    found = report.growths(Stage("some", "Some", "Nothing.", cases), results)
+    assert found == {"kit": [(2000, 1.0), (20_000, 10.0)], "": [(10_000, 4.0), (100_000, 400.0)]}
+    assert [report.exponent(points) for points in found.values()] == pytest.approx([1.0, 2.0])
+
+
+def test_varied_texts_keep_their_shape_and_hardly_repeat():
+    kit = [
+        "The quick brown fox jumps over the lazy dog.",
+        "Nobody knows what became of the seven travellers.",
+    ]
+    texts = varied(kit, 60)
+    assert texts[:2] == kit
+    assert [len(text.split()) for text in texts[:4]] == [9, 8, 9, 8]
+    assert len(set(texts)) > 30
+    assert texts == varied(kit, 60)
 
 
 def test_memory_of_children_counts():
