@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from polyalign.errors import BadInput
 from polyalign.files import sha256_json
+from polyalign.settings import read_yaml
 from polyalign.throughput import collector_paused
 
 PACKAGE = Path(__file__).resolve().parent
@@ -127,5 +126,4 @@ def code_digest(target: str) -> str:
 @cache
 def environment_digest(file: str) -> str:
     """`STAGE environment DIGEST` of an environment file, from what it asks for: comments do not count."""
-    content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    return f"{Path(file).stem} environment {sha256_json(content)[:16]}"
+    return f"{Path(file).stem} environment {sha256_json(read_yaml(file))[:16]}"
