@@ -80,7 +80,7 @@ class Config(Settings):
     judges: Judges = Field(Judges(), description="language models that judge answers by a rubric")
     hours: dict[str, float] = Field(
         GUESSED_HOURS,
-        description="wall hours of a rule's job that `status` assumes where no benchmark is found",
+        description="wall hours of a rule's job, its shards together, that `status` assumes without benchmarks",
     )
     tables: Tables = Field(Tables(), description="tables and figures")
     cells: dict[str, CellSource] = Field(

@@ -31,9 +31,9 @@ _NEXT_REASON = re.compile(
 )
 DERIVED = "Input files updated by another job"
 
-# Wall hours of one job at paper scale on one GPU; guesses, until benchmarks of earlier runs replace them.
+# Wall hours of the jobs of a rule at paper scale on one GPU, its shards together; guesses, until benchmarks of earlier
+# runs replace them.
 GUESSED_HOURS = {
-    "build_tiny_model": 0.1,
     "score_human_features": 4.0,
     "score_prediction_features": 0.7,
     "train_sft": 12.0,
@@ -44,11 +44,15 @@ GUESSED_HOURS = {
     "score_pairs": 0.5,
     "generate_predictions": 3.0,
     "generate_shard": 3.0,
-    "evaluate_predictions": 0.3,
     "detect_texts": 1.0,
+    "detect_human_texts": 1.0,
+    "detect_language": 100.0,
     "embed_texts": 0.1,
+    "embed_human_texts": 0.1,
+    "embed_language": 2.5,
     "judge_predictions": 3.0,
     "judge_shard": 3.0,
+    "judge_language": 216.0,
 }
 
 
@@ -68,6 +72,11 @@ class Job:
     def name(self) -> str:
         """Rule and wildcard values, e.g. `train_sft en llama3b`."""
         return " ".join([self.rule, *self.wildcards.values()])
+
+    @property
+    def shards(self) -> int:
+        """How many jobs its work is divided among, as Snakemake's scattered items say: `3-of-8`."""
+        return int(self.wildcards.get("scatteritem", "1-of-1").split("-of-")[1])
 
     @property
     def own_reasons(self) -> tuple[str, ...]:

@@ -14,6 +14,27 @@ _held: dict[Path, int] = {}
 """Open locks of this process, by folder; they have to stay open as long as it runs."""
 
 
+def _lock_file(folder: Path) -> Path:
+    return folder / ".snakemake" / "polyalign.lock"
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a workflow is running in `folder`; never so on a file system that knows no locks."""
+    try:
+        handle = os.open(_lock_file(folder), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def hold_folder(folder: Path) -> bool:
     """Keep every other workflow out of `folder` until this process ends.
 
@@ -24,7 +45,7 @@ def hold_folder(folder: Path) -> bool:
         BadInput: another workflow holds it.
     """
     folder = folder.resolve()
-    path = folder / ".snakemake" / "polyalign.lock"
+    path = _lock_file(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:

@@ -17,11 +17,16 @@ from rich.text import Text
 from polyalign.config import Config, read_config
 from polyalign.files import StrPath
 from polyalign.plan import Job, ancestors, explain, plan
+from polyalign.run_lock import is_held
 
 PAGES = {"tables": "main", "detection": "detection", "judge": "judge", "embeddings": "embeddings"}
 """Targets of the workflow beside `metrics`, and the tables that they end in: results/tables/{name}_{language}.md."""
 
 STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "running": "cyan", "interrupted": "red"}
+
+
+# Narrow enough for the paper's six methods on a terminal of 80 columns.
+_LAYOUT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Estimates:
             self.used["benchmarks of its rule"] += 1
             return median
         self.used["configured guess"] += 1
-        return self.defaults.get(job.rule, 0.0)
+        return self.defaults.get(job.rule, 0.0) / job.shards
 
 
 def begun_outputs(directory: Path) -> set[str]:
@@ -124,22 +129,7 @@ def begun_outputs(directory: Path) -> set[str]:
     return names
 
 
-def is_running(directory: Path) -> bool:
-    """Whether a Snakemake works in the folder: it holds the lock, or is a process of this machine."""
-    if any((directory / ".snakemake" / "locks").glob("*")):
-        return True
-    where = str(directory.resolve())
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            words = (link.parent / "cmdline").read_bytes().split(b"\0")
-            if str(link.readlink()) == where and any(b"snakemake" in word for word in words[:4]):
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _state_of(
+def state_of(
     artifact: str,
     jobs: Sequence[Job],
     hours: Mapping[str, float],
@@ -147,7 +137,15 @@ def _state_of(
     running: bool,
     directory: Path,
 ) -> dict[str, Any]:
-    """The fields that `Cell` and `Page` share."""
+    """The fields that `Cell` and `Page` share.
+
+    Args:
+        artifact: the cell's report or the page, below the directory.
+        jobs: the whole plan.
+        hours: expected wall hours of each job, by its first output.
+        begun: outputs of jobs that were begun and not finished.
+        running: whether a workflow is running in the directory.
+    """
     due = ancestors(jobs, artifact)
     if not due:
         return {"state": "fresh"}
@@ -185,14 +183,13 @@ def grid_status(
     jobs = [job for job in jobs if job.outputs]
     estimates = Estimates(home, config.hours)
     hours = {job.outputs[0]: estimates.hours(job) if job.gpus else 0.0 for job in jobs}
-    begun, running = begun_outputs(home), is_running(home)
+    begun, running = begun_outputs(home), is_held(home)
     known = (jobs, hours, begun, running, home)
     cells = [
-        Cell(*key, **_state_of(f"results/metrics/{'_'.join(key)}.json", *known))
-        for key in config.grid_cells()
+        Cell(*key, **state_of(f"results/metrics/{'_'.join(key)}.json", *known)) for key in config.grid_cells()
     ]
     pages = [
-        Page(name, language, **_state_of(f"results/tables/{stem}_{language}.md", *known))
+        Page(name, language, **state_of(f"results/tables/{stem}_{language}.md", *known))
         for name, stem in PAGES.items()
         for language in config.grid.languages
     ]
@@ -215,7 +212,7 @@ def _mark(cell: Cell | Page) -> Text:
 def _page_table(pages: Sequence[Page]) -> Table:
     """The pages, a row a language."""
     names = list(dict.fromkeys(page.name for page in pages))
-    table = Table("page", *names, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("page", *names, **_LAYOUT)
     for language in dict.fromkeys(page.language for page in pages):
         found = {page.name: page for page in pages if page.language == language}
         table.add_row(language, *(_mark(found[name]) for name in names))
@@ -226,9 +223,7 @@ def print_status(status: Status, console: Console | None = None) -> None:
     """The grid as a table, then each cause once with the cells it holds up, then the sum."""
     console = console or Console(soft_wrap=True)
     methods = list(dict.fromkeys(cell.method for cell in status.cells))
-    table = Table(
-        "cell", *methods, box=box.SIMPLE_HEAD, caption="state; steps to do, GPU hours", pad_edge=False
-    )
+    table = Table("cell", *methods, caption="state; steps to do, GPU hours", **_LAYOUT)
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in status.cells:
         rows.setdefault((cell.language, cell.model), {})[cell.method] = cell

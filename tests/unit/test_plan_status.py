@@ -6,7 +6,7 @@ import pytest
 
 from polyalign.errors import PolyAlignError
 from polyalign.plan import Job, ancestors, explain, parse_plan
-from polyalign.status import Estimates, begun_outputs
+from polyalign.status import Estimates, begun_outputs, state_of
 
 TEXT = """\
 Building DAG of jobs...
@@ -67,6 +67,28 @@ def test_ancestors_are_producers_first_and_only_those_needed():
     assert ancestors(jobs, "elsewhere") == []
 
 
+@pytest.mark.parametrize(
+    "built, begun, running, expected",
+    [
+        (False, False, False, "missing"),
+        (True, False, True, "stale"),
+        (True, True, True, "running"),
+        (True, True, False, "interrupted"),
+    ],
+)
+def test_states_of_what_is_due(tmp_path, built, begun, running, expected):
+    jobs = parse_plan(TEXT)[:2]
+    if built:
+        (tmp_path / "model.safetensors").touch()
+    markers = {"splits.parquet"} if begun else set()
+    hours = {"splits.parquet": 1.0, "model.safetensors": 3.0}
+    found = state_of("model.safetensors", jobs, hours, markers, running, tmp_path)
+    assert found["state"] == expected
+    assert found["cause"].startswith("merge_splits en: parameters changed")
+    assert (found["artifact"], found["steps"], found["gpu_hours"]) == ("splits.parquet", 2, 6.0)
+    assert state_of("elsewhere", jobs, hours, markers, running, tmp_path) == {"state": "fresh"}
+
+
 PARAMS = (
     "Params have changed since last execution: Union of exclusive params before and now across all output: "
 )
@@ -117,6 +139,7 @@ def test_hours_come_from_the_nearest_benchmark(tmp_path):
     assert estimates.hours(Job("train_sft", benchmark="benchmarks/train_sft/en_new.tsv")) == 2.0
     assert estimates.hours(Job("train_dpo", benchmark="benchmarks/train_dpo/en_a.tsv")) == 5.0
     assert estimates.used == {"own benchmark": 1, "benchmarks of its rule": 1, "configured guess": 1}
+    assert estimates.hours(Job("train_dpo", wildcards={"scatteritem": "3-of-10"})) == 0.5
 
 
 def test_begun_outputs_are_read_from_snakemakes_markers(tmp_path):

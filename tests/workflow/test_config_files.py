@@ -1,5 +1,6 @@
 """The shipped configurations load, and what is generated from the types says what the types say."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from polyalign import config_docs
 from polyalign.config import Config, read_config
+from polyalign.plan import GUESSED_HOURS
 from polyalign.prompts import load_chat_template
 
 PAPER, DEMO, RELEASED = (Path(f"config/{name}.yaml") for name in ("config", "demo", "released"))
@@ -107,3 +109,23 @@ def test_an_unknown_key_ends_a_run_with_one_line(
     assert line.startswith("config/config.yaml + ")
     assert line.endswith("mine.yaml, field 'feature': unknown key; fix: did you mean 'features'?")
     assert "Traceback" not in process.stderr
+
+
+def gpu_rules(root: Path) -> set[str]:
+    """Rules that ask for a GPU, those that inherit from one included."""
+    found: set[str] = set()
+    for path in sorted((root / "rules").glob("*.smk")):
+        for block in re.split(r"(?m)^(?= *(?:use )?rule \w)", path.read_text(encoding="utf-8")):
+            header = re.match(r" *(?:use rule (\w+) as|rule) (\w+)", block)
+            if header and ("gpu=" in block or header[1] in found):
+                found.add(header[2])
+    return found
+
+
+def test_every_gpu_rule_has_its_place_in_the_slurm_profile_and_a_guess_of_its_hours(root: Path):
+    profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    rules = gpu_rules(root)
+    assert {"train_hdpo", "detect_human_texts", "generate_shard"} <= rules
+    assert set(profile["set-resources"]) == rules
+    assert {tuple(values.items()) for values in profile["set-resources"].values()} == {(("nodes", 1),)}
+    assert set(GUESSED_HOURS) == rules
