@@ -28,7 +28,7 @@ DOCS_READY := $(DOCS_VENV)/.ready
 .PHONY: help demo report test test-slurm test-browser test-vllm test-faults test-locks bench docs lint format lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | sed 's/\$$\$$/$$/' | expand -t 20
 
 # torch first: a CPU wheel that is at hand then wins over the CUDA build.
 $(READY): requirements/cpu.txt pyproject.toml

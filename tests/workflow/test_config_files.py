@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+import yte
 
 from polyalign import config_docs
 from polyalign.config import Config, read_config
@@ -129,3 +131,17 @@ def test_every_gpu_rule_has_its_place_in_the_slurm_profile_and_a_guess_of_its_ho
     assert set(profile["set-resources"]) == rules
     assert {tuple(values.items()) for values in profile["set-resources"].values()} == {(("nodes", 1),)}
     assert set(GUESSED_HOURS) == rules
+
+
+@pytest.mark.parametrize(
+    "words, cores",
+    [("tables", "all"), ("-n", "all"), ("--profile slurm x.json", None), ("--executor lsf tables", None)],
+)
+def test_a_run_takes_all_cores_of_the_machine_unless_it_goes_elsewhere(
+    root: Path, monkeypatch: pytest.MonkeyPatch, words: str, cores: str | None
+):
+    """Cores of the submitting machine would be the most that a job on a cluster may ask for."""
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["snakemake", *words.split()])
+    with open(root / "profiles/default/config.yaml", encoding="utf-8") as handle:
+        assert yte.process_yaml(handle, require_use_yte=True).get("cores") == cores

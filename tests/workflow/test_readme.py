@@ -1,7 +1,8 @@
-"""The commands of the README's section on one's own data, as they stand there."""
+"""Commands of the documentation: those of the README's section on one's own data are run as they stand there."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,22 @@ def test_the_workflow_takes_raw_files_that_are_there(folder):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "results/metrics/en_hdpo_tiny.json" in done.stdout + done.stderr
+
+
+def snakemake_commands() -> list[list[str]]:
+    """Words of every Snakemake command of every page, comments taken off."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    texts = [re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")) for page in pages]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("snakemake ")]
+
+
+def test_no_target_stands_where_snakemake_looks_for_a_value():
+    """--config and --configfile take every word up to the next option."""
+    assert len(snakemake_commands()) > 20
+    for words in snakemake_commands():
+        option = ""
+        for word in words:
+            option = word if word.startswith("-") else option
+            if word != option and option in ("--config", "--configfile"):
+                assert "=" in word if option == "--config" else word.endswith(".yaml"), words
