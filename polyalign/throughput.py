@@ -3,8 +3,9 @@
 import gc
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -44,6 +45,28 @@ def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
         while (item := waiting.result()) is not end:
             waiting = pool.submit(next, source, end)
             yield item  # type: ignore[misc]
+
+
+def over_threads(function: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:
+    """Results of `function` over tasks, in order, few of them held at a time; for work that releases the interpreter.
+
+    Args:
+        tasks: taken one by one, as threads become free.
+
+    Raises:
+        What the function raises, for the first task in order that fails.
+    """
+    if threads <= 1:
+        yield from map(function, tasks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def over_processes(

@@ -85,7 +85,7 @@ def views(
     from polyalign.throughput import usable_cores
 
     details = export_tree_views(
-        source, out, language, include_validation2=include_validation2, processes=usable_cores()
+        source, out, language, include_validation2=include_validation2, threads=usable_cores()
     )
     counts = ", ".join(f"{split} {value['records']:,}" for split, value in details["splits"].items())
     say(f"{counts} -> {out}")

@@ -64,11 +64,30 @@ def merge_splits(
 def _batches(source: StrPath) -> Iterator[pa.RecordBatch | pa.Table]:
     """Record batches of a Parquet or JSONL file."""
     if str(source).endswith(".parquet"):
-        yield from read_record_batches(source, RECORD_SCHEMA.names)
+        row = 0
+        for batch in read_record_batches(source, RECORD_SCHEMA.names):
+            _refuse_nulls(batch, source, row)
+            row += batch.num_rows
+            yield batch
         return
     records = read_records(source)
     while rows := list(islice(records, BATCH_ROWS)):
         yield records_to_table(rows)
+
+
+def _refuse_nulls(batch: pa.RecordBatch, source: StrPath, before: int) -> None:
+    """Raise `BadInput` naming the first null of a table; JSONL is checked as it is read."""
+    for name in batch.schema.names:
+        if batch.column(name).null_count:
+            first = batch.column(name).is_null().index(pa.scalar(True)).as_py()
+            raise BadInput(
+                "missing or null",
+                file=source,
+                row=before + first + 1,
+                field=name,
+                expected="a value in every row",
+                fix="build the records again with `python -m polyalign format`",
+            )
 
 
 def _of_language(batch: Any, language: str, source: StrPath, skip: bool) -> Any:

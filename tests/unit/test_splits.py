@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from polyalign.data.splits import merge_splits
 from polyalign.errors import BadInput
+from polyalign.files import read_table, write_table
 from polyalign.records import RecordWriter, make_record, read_records
 
 
@@ -77,3 +79,16 @@ def test_another_language_is_refused_or_left_out(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.parquet"):
         merge_splits({"a": {"train": tmp_path / "gone.parquet"}}, {"train": tmp_path / "t.parquet"}, "en")
+
+
+@pytest.mark.parametrize("field", ["question", "dialogue_history"])
+def test_a_null_in_a_table_is_named(tmp_path: Path, field: str) -> None:
+    table = read_table(write(tmp_path / "a/train.parquet", ["0", "1"]))
+    place = table.schema.get_field_index(field)
+    column = pa.array([table.column(field)[0].as_py(), None], table.schema.field(field).type)
+    write_table(tmp_path / "a/train.parquet", table.set_column(place, field, column))
+    with pytest.raises(BadInput, match=rf"train\.parquet, row 2, field '{field}': missing or null"):
+        merge_splits(
+            {"a": {"train": tmp_path / "a/train.parquet"}}, {"train": tmp_path / "out/train.parquet"}, "en"
+        )
+    assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from polyalign.errors import BadInput
-from polyalign.throughput import collector_paused, one_ahead, over_processes, usable_cores
+from polyalign.throughput import collector_paused, one_ahead, over_processes, over_threads, usable_cores
 
 
 def _square(number: int) -> tuple[int, int]:
@@ -26,6 +26,22 @@ def test_results_come_in_the_order_of_the_tasks(processes):
 def test_the_error_of_a_worker_keeps_its_line(processes):
     with pytest.raises(BadInput, match="numbers, row 3: negative"):
         list(over_processes(_square, [1, 2, -3, 4, -5], processes))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_keep_order_and_take_tasks_as_they_go(threads):
+    taken = []
+
+    def tasks():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    for count, (square, _) in enumerate(over_threads(_square, tasks(), threads)):
+        assert square == count * count
+        assert len(taken) <= count + 1 + threads
+    with pytest.raises(BadInput, match="numbers, row 3: negative"):
+        list(over_threads(_square, [1, 2, -3, 4, -5], threads))
 
 
 def test_the_collector_is_back_after_an_error():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polyalign.data import views
+from polyalign import records
 from polyalign.data.views import dataset_info, export_tree_views, export_views, view_paths
 from polyalign.errors import BadInput
 from polyalign.files import TableWriter, read_json, read_jsonl
@@ -119,12 +119,11 @@ def test_a_row_that_is_no_record_is_named(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").rglob("*.json*"))
 
 
-def test_parts_written_by_several_processes_make_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the row groups and parts, the files are byte for byte those of one process in one go."""
+def test_batches_and_threads_make_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the row groups, batches and threads, the files are byte for byte those of one batch."""
     rows = [
-        record(str(n), "word " * (n % 50), (("user", "u"), ("assistant", "a")) * (n % 3)) for n in range(23)
+        record(str(n), "word " * (n % 50) + NASTY * (n % 2), (("user", "u"), ("assistant", NASTY)) * (n % 3))
+        for n in range(23)
     ]
     with TableWriter(tmp_path / "many.parquet", RECORD_SCHEMA) as writer:
         for start in range(0, len(rows), 4):
@@ -132,10 +131,9 @@ def test_parts_written_by_several_processes_make_the_same_files(
             writer.write(RECORD_SCHEMA.empty_table())
     whole = write(tmp_path / "one.parquet", rows)
     expected = export_views({"train": whole, "val": whole}, tmp_path / "one", "en")
-    monkeypatch.setattr(views, "_CHUNK_ROWS", 9)
+    monkeypatch.setattr(records, "BATCH_ROWS", 3)
     splits = {"train": tmp_path / "many.parquet", "val": tmp_path / "many.parquet"}
-    assert export_views(splits, tmp_path / "many", "en", processes=2) == expected
+    assert export_views(splits, tmp_path / "many", "en", threads=2) == expected
     for split in splits:
         for view, path in view_paths(tmp_path / "one", split).items():
             assert view_paths(tmp_path / "many", split)[view].read_bytes() == path.read_bytes(), view
-    assert not list((tmp_path / "many").glob(".parts*"))

@@ -15,9 +15,10 @@ from tests.bench.synthetic import CHINESE
 
 TITLE = "Merged splits and views"
 BOUND = (
-    "Merging copies Arrow columns; a view is bound by quoting every text as a JSON string, over all cores. Time grows "
-    "with the text, memory not at all. Merged views are the merged table, the JSONL and the LLaMA-Factory files; "
-    "bucket views are the Bucket-SFT files, made from the merged table."
+    "Merging copies Arrow columns and is bound by their compression; views are put together column by column, several "
+    "batches at a time, and bound by the earlier turns, which are paired row by row. Time grows with the text, memory "
+    "not at all. Merged views are the merged table, the JSONL and the LLaMA-Factory files; bucket views are the "
+    "Bucket-SFT files, made from the merged table."
 )
 
 
