@@ -24,6 +24,7 @@ from polyalign.files import StrPath, read_json, write_json
 from polyalign.prompts import MODE_OF_METHOD, template_digest
 from polyalign.training import state as states
 from polyalign.training.data import RowCounts
+from polyalign.training.head import score_labels_alone
 from polyalign.training.launch import in_place, launch_command, launch_config, run_launched
 from polyalign.training.models import (
     checkpointing,
@@ -124,6 +125,7 @@ def execute(job: Job, make_trainer: MakeTrainer) -> None:
     # environment is read only once, by whoever imports the library first.
     hub.HF_HUB_OFFLINE = hub.HF_HUB_DISABLE_TELEMETRY = True
     transformers_logging.disable_progress_bar()
+    score_labels_alone()
     tokenizer = load_tokenizer(job.init_dir)
     model = load_model(job.init_dir, job.settings, max_length=job.max_length, gpus=job.gpus)
     train = Dataset.from_file(str(job.arrow("train")))
