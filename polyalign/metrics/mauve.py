@@ -57,7 +57,8 @@ class Featurizer:
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = load_tokenizer(model_dir)
-        model = load_weights("AutoModelForCausalLM", model_dir, dtype=torch.float32)
+        # Without its head: logits of every position would cost more than the states.
+        model = load_weights("AutoModel", model_dir, dtype=torch.float32)
         self._model = model.to(self._device).eval()
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -95,11 +96,9 @@ class Featurizer:
             inputs[place, : len(row)] = torch.tensor(row)
             mask[place, : len(row)] = 1
         # Right padding: under causal attention the padding cannot reach the tokens before it.
-        output = self._model(
-            input_ids=inputs.to(self._device), attention_mask=mask.to(self._device), output_hidden_states=True
-        )
+        output = self._model(input_ids=inputs.to(self._device), attention_mask=mask.to(self._device))
         last = torch.tensor([len(row) - 1 for row in ids])
-        return output.hidden_states[-1][torch.arange(len(ids)), last].float().cpu().numpy()
+        return output.last_hidden_state[torch.arange(len(ids)), last].float().cpu().numpy()
 
 
 def mauve_score(human: np.ndarray, generated: np.ndarray, seed: int) -> float:
