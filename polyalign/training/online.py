@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
@@ -58,8 +59,13 @@ def answer_prompts(
     max_new_tokens: int,
     batch_rows: int,
     device: torch.device,
+    in_step: bool = False,
 ) -> list[list[int]]:
-    """Answers' token ids, up to and with EOS; sampled at temperature 1 from the full distribution, or greedy."""
+    """Answers' token ids, up to and with EOS; sampled at temperature 1 from the full distribution, or greedy.
+
+    Args:
+        in_step: the weights are sharded over devices, so each goes on until all have ended.
+    """
     config = GenerationConfig(
         do_sample=sample,
         temperature=1.0,
@@ -81,7 +87,13 @@ def answer_prompts(
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
         with torch.no_grad():
-            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            # Of ZeRO-3 generate knows by itself, of what accelerate shards by FSDP it does not.
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                synced_gpus=True if in_step else None,
+            )
         answers += [up_to_eos(row, tokenizer.eos_token_id) for row in output[:, width:].tolist()]
     return answers
 
@@ -136,6 +148,7 @@ class OnlineTerm:
                 max_new_tokens=self.recipe.max_new_tokens,
                 batch_rows=self.recipe.batch_rows,
                 device=accelerator.device,
+                in_step=accelerator.distributed_type == DistributedType.FSDP,
             )
         model.train(was_training)
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
