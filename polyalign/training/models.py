@@ -117,27 +117,32 @@ def adapter_config(recipe: Recipe) -> Any:
 
 def parameter_counts(model: Any) -> dict[str, int]:
     """Number of parameters, and of those that learn."""
+
+    def count(parameter: torch.nn.Parameter) -> int:
+        # Of what ZeRO-3 has sharded, a device holds nothing but `ds_numel`.
+        return getattr(parameter, "ds_numel", parameter.numel())
+
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parameters": sum(map(count, model.parameters())),
+        "trained_parameters": sum(count(p) for p in model.parameters() if p.requires_grad),
     }
 
 
-def trained_model(init_dir: StrPath, final: Path, dtype: torch.dtype) -> Any:
-    """The model that training left in `final`; adapters are merged into the initial model, in float32."""
-    if not (final / _ADAPTER_FILES[0]).is_file():
-        return load_weights("AutoModelForCausalLM", final, dtype=dtype, device_map=None)
+def trained_model(init_dir: StrPath, trained: Path, dtype: torch.dtype) -> Any:
+    """The model of a Trainer's checkpoint; adapters are merged into the initial model, in float32."""
+    if not (trained / _ADAPTER_FILES[0]).is_file():
+        return load_weights("AutoModelForCausalLM", trained, dtype=dtype, device_map=None)
     from peft import PeftModel
 
     base = load_weights("AutoModelForCausalLM", init_dir, dtype=torch.float32)
-    return PeftModel.from_pretrained(base, final).merge_and_unload().to(dtype)
+    return PeftModel.from_pretrained(base, trained).merge_and_unload().to(dtype)
 
 
 def write_checkpoint(
     out_dir: StrPath,
     *,
     init_dir: StrPath,
-    final: Path,
+    trained: Path,
     recipe: Recipe,
     history: list[Mapping[str, Any]],
     title: str,
@@ -149,7 +154,7 @@ def write_checkpoint(
     """
     name = _stored_dtype(init_dir) if recipe.save_dtype == "auto" else recipe.save_dtype
     tokenizer = load_tokenizer(init_dir)
-    model = trained_model(init_dir, final, getattr(torch, name))
+    model = trained_model(init_dir, trained, getattr(torch, name))
     model.config.use_cache = True
     # Engines must stop at the EOS that training taught.
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -160,21 +165,21 @@ def write_checkpoint(
         tokenizer.save_pretrained(folder)
         (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
         if recipe.lora is not None:
-            _copy_adapter(final, folder / ADAPTER, Path(init_dir).name)
+            _copy_adapter(trained, folder / ADAPTER, Path(init_dir).name)
         rows = write_training_log(folder / "training_log.csv", history)
         plot_loss_curve(folder / "loss_curve.png", rows, title=title)
     return rows
 
 
-def _copy_adapter(final: Path, folder: Path, base: str) -> None:
+def _copy_adapter(trained: Path, folder: Path, base: str) -> None:
     """Keep the adapter beside the merged model. A folder of its own: transformers would apply it a second time."""
     folder.mkdir()
     config, weights = _ADAPTER_FILES
-    settings = {**read_json(final / config), "base_model_name_or_path": base}
+    settings = {**read_json(trained / config), "base_model_name_or_path": base}
     if isinstance(settings["target_modules"], list):
         settings["target_modules"].sort()  # peft writes a set, in another order each time
     write_json(folder / config, settings)
-    shutil.copyfile(final / weights, folder / weights)
+    shutil.copyfile(trained / weights, folder / weights)
 
 
 def _stored_dtype(folder: StrPath) -> str:

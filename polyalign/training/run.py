@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from huggingface_hub import constants as hub
-from transformers import PrinterCallback, TrainerState
+from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
 from polyalign.errors import BadInput, PolyAlignError
@@ -39,8 +39,7 @@ from polyalign.training.recipe import Recipe, accumulation_steps, parse_recipe
 
 log = logging.getLogger(__name__)
 
-RESULT = "result.json"
-FINAL = "final"
+FACTS = "facts.json"
 JOB = "job.json"
 
 
@@ -118,7 +117,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
 
 
 def execute(job: Job, make_trainer: MakeTrainer) -> None:
-    """Train from the job's state, or go on from its last checkpoint; leaves final model and result in the state."""
+    """Train from the job's state, or go on from its last checkpoint; the last one it leaves is the trained model."""
     if job.gpus and not torch.cuda.is_available():
         raise PolyAlignError("no GPU is visible; fix: set gpus: 0 to train on CPU")
     # Everything a run needs is on disk, and TRL would report runs to its authors. Set here because the
@@ -135,49 +134,23 @@ def execute(job: Job, make_trainer: MakeTrainer) -> None:
     if found != job.processes:
         # The global batch would silently be of another size.
         raise PolyAlignError(f"{found} training processes were started instead of {job.processes}")
+    if trainer.accelerator.is_main_process:
+        facts = {
+            **parameter_counts(trainer.model),
+            "attention": model.config._attn_implementation,
+            "device": torch.cuda.get_device_name(0) if job.gpus else "cpu",
+        }
+        write_json(Path(job.state_dir) / FACTS, facts)
     saver = states.StateCallback()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(saver)
-    trainer.add_callback(states.ProgressCallback())
-    if finished(job):
-        # Resuming at the last step would run one step more.
-        trainer._load_from_checkpoint(job.resume)
-        trainer.state = TrainerState.load_from_json(str(Path(job.resume) / "trainer_state.json"))
-    else:
-        trainer.train(resume_from_checkpoint=job.resume)
+    trainer.add_callback(states.ProgressCallback(evaluates=val is not None))
+    trainer.train(resume_from_checkpoint=job.resume)
     if saver.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise states.Interrupted(
             f"stopped by a signal after step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "fix: run the same command again, it goes on from there"
         )
-    if val is not None and not evaluated(trainer.state):
-        trainer.evaluate()
-    final = Path(job.state_dir) / FINAL
-    trainer.save_model(str(final))
-    if trainer.accelerator.is_main_process:
-        result = {
-            "log_history": trainer.state.log_history,
-            "steps": trainer.state.global_step,
-            "epochs": trainer.state.epoch,
-            "tokens": trainer.state.num_input_tokens_seen,
-            **parameter_counts(trainer.model),
-            "attention": model.config._attn_implementation,
-            "device": torch.cuda.get_device_name(0) if job.gpus else "cpu",
-        }
-        write_json(Path(job.state_dir) / RESULT, result)
-
-
-def evaluated(state: TrainerState) -> bool:
-    """Whether the model has been evaluated as it is now."""
-    return any("eval_loss" in row and row["step"] == state.global_step for row in state.log_history)
-
-
-def finished(job: Job) -> bool:
-    """Whether the checkpoint to go on from is of the run's last step."""
-    if job.resume is None:
-        return False
-    state = read_json(Path(job.resume) / "trainer_state.json")
-    return state["global_step"] >= state["max_steps"]
 
 
 def worker_main(make_trainer: MakeTrainer) -> None:
@@ -284,18 +257,20 @@ def train_cell(
         resume=None if resume is None else str(resume),
     )
     counts = tokenized(job, tokenize)
+    if resume is not None:
+        log.info("going on from %s", resume)
+    # Resuming at the last step would run one step more.
     launched = "an earlier try"
-    if not (folder / RESULT).is_file():
-        if resume is not None:
-            log.info("going on from %s", resume)
+    if resume is None or not states.is_last(resume):
         launched = train(job, make_trainer, module)
-    result = read_json(folder / RESULT)
+    trained = states.latest_checkpoint(folder / states.CHECKPOINTS)
+    progress, facts = states.progress(trained), read_json(folder / FACTS)
     rows = write_checkpoint(
         out_dir,
         init_dir=init_dir,
-        final=folder / FINAL,
+        trained=trained,
         recipe=settings,
-        history=result["log_history"],
+        history=progress["log_history"],
         title=cell,
     )
     details = {
@@ -305,18 +280,18 @@ def train_cell(
         "seed": seed,
         "max_length": max_length,
         "rows": counts,
-        "steps": result["steps"],
-        "epochs": result["epochs"],
-        "tokens": result["tokens"],
-        "parameters": result["parameters"],
-        "trained_parameters": result["trained_parameters"],
+        "steps": progress["global_step"],
+        "epochs": progress["epoch"],
+        "tokens": progress["num_input_tokens_seen"],
+        "parameters": facts["parameters"],
+        "trained_parameters": facts["trained_parameters"],
         "final": final_values(rows),
         "template_digest": template_digest(load_tokenizer(init_dir)),
         "precision": precision_of(settings, gpus),
         "weights_dtype": weights_dtype(settings, gpus),
-        "attention": result["attention"],
+        "attention": facts["attention"],
         "gradient_checkpointing": checkpointing(settings, gpus),
-        "device": result["device"],
+        "device": facts["device"],
         "devices": processes,
         "launched": launched,
         "accumulation_steps": accumulation,

@@ -112,6 +112,17 @@ def latest_checkpoint(folder: StrPath, *, clean: bool = True) -> Path | None:
     return complete[-1] if complete else None
 
 
+def progress(checkpoint: Path) -> dict[str, Any]:
+    """What the Trainer says in a checkpoint of how far it has come: steps, epoch, tokens, log history."""
+    return read_json(checkpoint / "trainer_state.json")
+
+
+def is_last(checkpoint: Path) -> bool:
+    """Whether a checkpoint is of the run's last step: the trained model."""
+    found = progress(checkpoint)
+    return found["global_step"] >= found["max_steps"]
+
+
 class Interrupted(PolyAlignError):
     """Training stopped on SIGTERM after saving its state; the same command goes on from there."""
 
@@ -161,9 +172,13 @@ class ProgressCallback(TrainerCallback):
     """One line a logging step: step, loss, learning rate, tokens per second and time left.
 
     A loss that is not finite ends the run: later steps would only train on its ruins.
+
+    Args:
+        evaluates: whether the model is evaluated after its last step too, before that is saved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, evaluates: bool) -> None:
+        self._evaluates = evaluates
         self._begun = (time.monotonic(), 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -172,7 +187,9 @@ class ProgressCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:
-            control.should_log = True  # the last step counts, whatever log_every is
+            # The last step counts, whatever log_every and eval_every are.
+            control.should_log = True
+            control.should_evaluate = self._evaluates
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any

@@ -14,7 +14,17 @@ from accelerate.commands import launch as accelerate_launch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
-from training_world import arguments, close, equal, make_world, recipe, tables, weights
+from training_world import (
+    arguments,
+    close,
+    equal,
+    history,
+    make_world,
+    recipe,
+    tables,
+    untrained_critic,
+    weights,
+)
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import read_table, write_table
@@ -132,6 +142,18 @@ from polyalign.training.run_hdpo import make_trainer
 for path in sys.argv[1:]:
     execute(Job(**read_json(path)), make_trainer)
 """
+# accelerate shards over GPUs alone, for which processes on the CPU stand in here. One that waits in vain ends.
+SHARDED = (
+    """
+import datetime, torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
+PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
+torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(seconds=90))
+"""
+    + WORKER
+)
 
 
 class Prepared(Exception):
@@ -188,6 +210,33 @@ def test_hdpo_in_two_processes(world, tmp_path, monkeypatch):
     assert close(weights(one), weights(tmp_path / "ours"))
     assert not close(weights(tmp_path / "ours"), weights(tmp_path / "flat"))
     assert equal(weights(tmp_path / "published"), weights(tmp_path / "published_flat"))
+
+
+def test_sharded_weights_train_as_whole_ones_do(world, tmp_path, monkeypatch):
+    """HDPO under FSDP, with answers of the policy that end at another token on each device: nobody waits for ever."""
+    critic = untrained_critic(world)
+    online = {"mode": "score_function", "every": 1, "max_new_tokens": 90, "weight": 0.5}
+    shared = {"micro_batch_size": 1, "global_batch_size": 2, "max_steps": 3, "online": online, "eval_rows": 4}
+    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    details = {}
+    for name, module in (("cpu", "worker"), ("fsdp", "sharded")):
+        (tmp_path / name).mkdir()
+        given = {
+            **{kind: {**of, "val": of["train"]} for kind, of in tables(world).items()},
+            "critic_dir": critic,
+            "recipe": recipe("hdpo", **shared),
+            **arguments(world, tmp_path / name),
+        }
+        job = prepare(given, monkeypatch)
+        launch.run_launched(launch.launch_command(name, 2, "float32", module, Path(job)))
+        details[name] = train_hdpo(**given, processes=2)
+    ended = [float(row["online/tokens"]) for row in history(tmp_path / "fsdp")]
+    assert any(length < 90 for length in ended), "answers of different lengths, or the test shows nothing"
+    assert close(weights(tmp_path / "cpu"), weights(tmp_path / "fsdp"))
+    assert details["cpu"]["final"] == pytest.approx(details["fsdp"]["final"], abs=1e-5)
+    assert details["cpu"]["parameters"] == details["fsdp"]["parameters"]
 
 
 SLEEPER = """
