@@ -13,7 +13,6 @@ from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
 from polyalign.files import sha256_file
-from polyalign.human_eval.build import page_digest
 from polyalign.methods import METHODS, TRAINED_METHODS
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
@@ -258,38 +257,3 @@ def mauve_model(wildcards):
     """Manifest of the model that embeds texts for MAUVE, or nothing where the configuration leaves MAUVE out."""
     name = CFG.metrics.mauve.model
     return [] if name is None else base_model_of(wildcards.lang, name)
-
-
-# Cells, without their language, whose answers annotators judge; and what of the settings a page is made from.
-JUDGED_CELLS = expand(
-    "{method}_{model}",
-    model=CFG.human_eval.models or CFG.grid.models,
-    method=CFG.human_eval.methods or CFG.grid.methods,
-)
-HUMAN_EVAL_BUILD = CFG.human_eval.model_dump(
-    exclude={"methods", "models", "bootstrap", "confidence"}
-)
-
-
-def human_eval_page():
-    """Digest of the page's sources, so that an edit of them builds the pages anew."""
-    return page_digest()
-
-
-def exported_ratings(lang):
-    """What annotators of a language exported: files that people put there, so they are looked for, not made."""
-    return sorted(map(str, Path("results", "human_eval", lang, "exports").glob("*.json")))
-
-
-def human_eval_exports(wildcards):
-    """Exports of the language; without one there is nothing to summarize."""
-    found = exported_ratings(wildcards.lang)
-    return found or f"results/human_eval/{wildcards.lang}/exports/NAME.json"
-
-
-def human_evaluation():
-    """Pages of every language of the grid, and the summaries of those that annotators exported ratings of."""
-    rated = [lang for lang in CFG.grid.languages if exported_ratings(lang)]
-    return [f"results/human_eval/{lang}/manifest.json" for lang in CFG.grid.languages] + [
-        f"results/human_eval/{lang}/summary/manifest.json" for lang in rated
-    ]

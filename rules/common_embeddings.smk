@@ -32,16 +32,6 @@ def embedding_settings(*keys):
     return CFG.embeddings.model_dump(include=set(keys))
 
 
-def cells_of_model(wildcards):
-    """Cells of the job's model, in table order."""
-    return expand(
-        "{lang}_{method}_{model}",
-        lang=wildcards.lang,
-        model=wildcards.model,
-        method=CFG.grid.methods,
-    )
-
-
 EMBED_SETTINGS = embedding_settings(
     "kind", "prefix", "max_length", "batch_tokens", "normalize", "rows"
 )

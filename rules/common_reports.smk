@@ -1,5 +1,30 @@
-# Reports of the grid's cells, as inputs of tables, and the seeds that tell cells of a model apart; kept apart from
-# common.smk for its length.
+# Cells of the grid, their predictions and reports as inputs, and the seeds that tell cells of a model apart; kept apart
+# from common.smk for its length.
+
+
+def cells_of_model(wildcards):
+    """Cells of the job's language and model, in table order."""
+    return expand(
+        "{lang}_{method}_{model}",
+        lang=wildcards.lang,
+        model=wildcards.model,
+        method=CFG.grid.methods,
+    )
+
+
+def cells_of_language(wildcards):
+    """Cells of the job's language, in table order."""
+    return expand(
+        "{lang}_{method}_{model}",
+        lang=wildcards.lang,
+        model=CFG.grid.models,
+        method=CFG.grid.methods,
+    )
+
+
+def predictions_of_language(wildcards):
+    """Predictions of these cells."""
+    return expand("results/predictions/{cell}/test.jsonl", cell=cells_of_language(wildcards))
 
 
 def grid_metrics(languages=None):

@@ -76,7 +76,7 @@ use rule detect_texts as detect_human_texts with:
 rule detect_language:
     input:
         records="results/splits/{lang}/test.parquet",
-        predictions=detected_predictions,
+        predictions=predictions_of_language,
         models=models_of_detector,
     output:
         human=expand(
@@ -102,7 +102,7 @@ rule detect_language:
         runtime=growing(120),
     params:
         folders=detector_folders,
-        cells=detected_cells,
+        cells=cells_of_language,
         settings=CFG.detectors.model_dump(),
         seed=CFG.seed,
         code=code_digest("detect_language"),
@@ -164,9 +164,9 @@ rule summarize_detection:
         runtime=growing(60),
     params:
         detectors=CFG.detectors.run,
-        cells=detected_cells,
+        cells=cells_of_language,
         models=CFG.grid.models,
-        stand_ins=list(STAND_INS),
+        stand_ins=[key for key in STAND_INS if key in keys_of_detectors(CFG.detectors.run)],
         settings={key: getattr(CFG.detectors, key) for key in ("bootstrap", "confidence", "bins")},
         seed=CFG.seed,
         published=file_digest("resources/published/detection.csv"),

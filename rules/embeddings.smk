@@ -50,7 +50,7 @@ use rule embed_texts as embed_human_texts with:
 rule embed_language:
     input:
         records="results/splits/{lang}/test.parquet",
-        predictions=detected_predictions,
+        predictions=predictions_of_language,
         encoder=encoder_model,
     output:
         human="results/embeddings/{lang}/vectors/human.parquet",

@@ -35,6 +35,7 @@ rule summarize_human_eval:
         exports=human_eval_exports,
         key="results/human_eval/{lang}/key.json",
         reports=[f"results/metrics/{{lang}}_{cell}.json" for cell in JUDGED_CELLS],
+        judges=judge_summaries,
     output:
         summary="results/human_eval/{lang}/summary/summary.json",
         tables=report(

@@ -114,7 +114,7 @@ else:
 rule judge_language:
     input:
         records="results/splits/{lang}/test.parquet",
-        predictions=detected_predictions,
+        predictions=predictions_of_language,
         models=judge_models,
     output:
         judgements=expand(
@@ -143,7 +143,7 @@ rule judge_language:
         runtime=growing(120),
     params:
         folders=judge_folders,
-        cells=detected_cells,
+        cells=cells_of_language,
         settings=CFG.judges.asking(),
         seed=CFG.seed,
         rubric=file_digest("resources/judge/rubric.yaml"),
@@ -210,7 +210,7 @@ rule summarize_judge:
         runtime=growing(60),
     params:
         judges=CFG.judges.run,
-        cells=detected_cells,
+        cells=cells_of_language,
         models=CFG.grid.models,
         stand_ins=[name for name in CFG.judges.run if name in STAND_INS],
         settings=CFG.judges.statistics(),

@@ -12,6 +12,7 @@ def main(job):
         job.input.key,
         Path(job.output.summary).parent,
         metrics=job.input.reports,
+        judges=job.input.judges,
         bootstrap=job.params.bootstrap,
         confidence=job.params.confidence,
         seed=job.params.seed,

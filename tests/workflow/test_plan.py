@@ -265,6 +265,8 @@ def test_human_evaluation_resolves_and_summarizes_where_there_are_exports(snakem
     assert done.returncode == 0, done.stderr
     jobs = planned_rules(done.stdout + done.stderr)
     assert (jobs["build_human_eval"], jobs["summarize_human_eval"]) == (2, 1)
+    # Ratings are compared with what judges say of the same systems.
+    assert jobs["summarize_judge"] == 1
     one = snakemake(
         "-n", *options, "--config", "human_eval={modes: [single], methods: [sft, hdpo]}", "--",
         "results/human_eval/en/site/single.html",
