@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyalign.errors import BadInput
 from polyalign.files import StrPath
-from polyalign.predictions import read_predictions
+from polyalign.predictions import id_problem, read_predictions
 from polyalign.records import normalize_text, read_records
 
 
@@ -57,15 +56,8 @@ def predicted_texts(
             continue
         line, answer = found[row]
         known = answer.get("id") if ids is None else ids[row]
-        if answer.get("id") not in (None, known):
-            raise BadInput(
-                f"found {answer['id']!r}",
-                file=predictions,
-                row=line,
-                field="id",
-                expected=f"{known!r}, the id of row {row}",
-                fix="give the records that were predicted",
-            )
+        if ids is not None and (problem := id_problem(predictions, line, answer, row, known)):
+            raise problem
         failed = answer.get("finish_reason") == "error"
         texts.append(Text(row, known, None if failed else normalize_text(answer["prediction"])))
     return texts

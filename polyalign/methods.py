@@ -4,7 +4,10 @@ A cell of the grid is {language}_{method}_{model}. A further method is an entry 
 CONTRIBUTING.md shows one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from polyalign.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,12 @@ TRAINED_METHODS = tuple(name for name, method in METHODS.items() if method.is_tr
 ORACLE_METHODS = tuple(name for name, method in METHODS.items() if method.prompt == "oracle")
 TABLE_METHODS = tuple(name for name in METHODS if name not in ORACLE_METHODS)
 """Methods that stand beside each other in tables."""
+HUMAN = "human"
+"""Name of the human answers where they stand beside those of systems."""
+
+
+def refuse_oracles(cells: Iterable[str]) -> None:
+    """Raise `BadInput` where a cell is of a method that saw the reference answer; other names pass."""
+    for cell in cells:
+        if cell.split("_")[1:2] and cell.split("_")[1] in ORACLE_METHODS:
+            raise BadInput(f"{cell} saw the reference answer", expected="methods alone", fix="leave it out")

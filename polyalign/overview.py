@@ -6,9 +6,8 @@ from pathlib import Path
 
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
-from polyalign.tables.entries import METHOD_LABELS
 from polyalign.tables.main import COLUMNS
-from polyalign.tables.model import language_name
+from polyalign.tables.names import METHOD_LABELS, language_name
 
 _SHOWN = {"qa_f1": 22, "char_f1": 22, "bng": 22, "hcr_calibrated": 22, "mauve": 8, "mean_tokens": 8}
 """Metrics that fit a terminal, with the width of each column; the narrow ones go without interval."""

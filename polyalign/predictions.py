@@ -67,6 +67,17 @@ def read_predictions(
     return found
 
 
+def id_problem(
+    path: StrPath, line: int, prediction: Mapping[str, Any], index: int, known: str
+) -> BadInput | None:
+    """The problem of a prediction whose id, where it has one, is not `known`, that of record `index`."""
+    found = prediction.get("id")
+    if found is None or str(found) == known:
+        return None
+    expected = f"{known!r}, the id of row {index}"
+    return BadInput(f"found {found!r}", file=path, row=line, field="id", expected=expected, fix=_FIX)
+
+
 def _same_text(a: str, b: str) -> bool:
     return a == b or normalize_text(a) == normalize_text(b)
 

@@ -47,7 +47,7 @@ def read_facts(path: StrPath) -> Facts:
 def facts_of_report(file: str, report: Report) -> Facts:
     """Facts of a report of ours."""
     metrics, coverage = report.metrics, report.coverage
-    values = estimates_of(metrics.model_dump(by_alias=True))
+    plain = metrics.model_dump(by_alias=True)
     cell, features = report.cell, report.features
     hcr = {row.bucket_id: row.hcr for row in metrics.hcr.by_bucket}
     gap = {row.bucket_id: row.bng for row in metrics.bng.by_bucket}
@@ -71,8 +71,8 @@ def facts_of_report(file: str, report: Report) -> Facts:
         oracle=report.oracle,
         scorer=features.scorer if features else None,
         n_features=features.n_features if features else None,
-        values={**values, "bng_weighted": metrics.bng.overall_weighted},
-        ceilings=ceilings_of(metrics.model_dump(by_alias=True)),
+        values={**estimates_of(plain), "bng_weighted": metrics.bng.overall_weighted},
+        ceilings=ceilings_of(plain),
         components=[name for name, part in metrics.aggregate.components.items() if part is not None],
         buckets=buckets,
         gaps=[

@@ -15,8 +15,8 @@ import numpy as np
 from polyalign.detection.settings import Detection
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_jsonl, write_json
-from polyalign.methods import ORACLE_METHODS
-from polyalign.metrics.bootstrap import draw_weights, interval
+from polyalign.methods import refuse_oracles
+from polyalign.metrics.bootstrap import ends, interval, row_weights
 
 SCHEMA_VERSION = 1
 FALSE_POSITIVES = {"tpr_at_1_fpr": 0.01, "tpr_at_5_fpr": 0.05}
@@ -91,11 +91,7 @@ def summarize(
     Raises:
         BadInput: an oracle among the systems, rows that are not the same, or no row that all have a score for.
     """
-    oracles = [cell for cell in system_files if cell.split("_")[1] in ORACLE_METHODS]
-    if oracles:
-        raise BadInput(
-            f"{oracles[0]} saw the reference answer", expected="methods alone", fix="summarize it by itself"
-        )
+    refuse_oracles(system_files)
     human = read_scores(human_file)
     systems = {cell: read_scores(path) for cell, path in system_files.items()}
     for cell, rows in systems.items():
@@ -108,7 +104,8 @@ def summarize(
             fix="see the errors in the files of scores",
         )
     edges = _edges([human, *systems.values()], common, settings.bins)
-    weights = _draws(len(common), settings.bootstrap, seed)
+    # A row's human and machine text are drawn together.
+    weights = row_weights(np.zeros(len(common), dtype=np.int8), settings.bootstrap, seed)
     people = _column(human, common)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -162,13 +159,6 @@ def _edges(files: Sequence[Mapping[int, Any]], common: Sequence[int], bins: int)
     return np.linspace(low, high if high > low else low + 1.0, bins + 1)
 
 
-def _draws(rows: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each common row is drawn, (B, rows): a row's human and machine text go together."""
-    if not replicates:
-        return np.zeros((0, rows))
-    return draw_weights(np.zeros(rows, dtype=np.int8), replicates, seed)["0"][1]
-
-
 def _figures(
     rows: Mapping[int, Mapping[str, Any]], common: Sequence[int], edges: np.ndarray
 ) -> dict[str, Any]:
@@ -192,10 +182,11 @@ def _against(
     """How well the scores tell the two apart."""
     value = auroc(human, machine)
     found = interval(weighted_auroc(human, machine, weights, weights), value, confidence, recentre=False)
+    low, high = ends(found)
     return {
         "auroc": value,
-        "auroc_low": found.low if found else None,
-        "auroc_high": found.high if found else None,
+        "auroc_low": low,
+        "auroc_high": high,
         **{name: tpr_at(human, machine, rate) for name, rate in FALSE_POSITIVES.items()},
     }
 

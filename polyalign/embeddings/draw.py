@@ -20,12 +20,11 @@ from polyalign.embeddings.settings import Embeddings
 from polyalign.embeddings.space import read_common
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_json, write_table
+from polyalign.methods import HUMAN
 from polyalign.plots.embeddings import Drawn, draw_embeddings, looks
 from polyalign.records import normalize_text, read_records
-from polyalign.tables.embeddings import encoder_words, names_of
-from polyalign.tables.model import language_name
-
-HUMAN = "human"
+from polyalign.tables.embeddings import encoder_words
+from polyalign.tables.names import language_name, names_of
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polyalign.embeddings.draw import HUMAN, Drawing, System, draw_model
+from polyalign.embeddings.draw import Drawing, System, draw_model
 from polyalign.embeddings.encode import embed_files, load_encoder, read_texts
 from polyalign.embeddings.settings import Embeddings
-from polyalign.embeddings.summary import buckets_of, refuse_oracles, summarize
+from polyalign.embeddings.summary import buckets_of, summarize
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, made_folder, write_json
+from polyalign.methods import HUMAN, refuse_oracles
 from polyalign.records import read_records
 from polyalign.settings import read_settings
 from polyalign.tables.embeddings import build_embeddings

@@ -6,7 +6,7 @@ Every figure is taken on the rows that humans and all systems have a vector for.
 Embeddings; how to read them: docs/embeddings.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,20 +23,13 @@ from polyalign.embeddings.settings import Embeddings
 from polyalign.embeddings.space import Space, read_space
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, write_json
-from polyalign.methods import ORACLE_METHODS
-from polyalign.metrics.bootstrap import draw_weights, interval
+from polyalign.methods import refuse_oracles
+from polyalign.metrics.bootstrap import ends, interval, row_weights
 from polyalign.progress import track
 from polyalign.records import read_records
 
 SCHEMA_VERSION = 1
 _ANYWHERE = (-np.inf, np.inf)
-
-
-def refuse_oracles(cells: Sequence[str]) -> None:
-    """Raise `BadInput` where a cell is of a method that saw the reference answer."""
-    for cell in cells:
-        if cell.split("_")[1:2] and cell.split("_")[1] in ORACLE_METHODS:
-            raise BadInput(f"{cell} saw the reference answer", expected="methods alone", fix="leave it out")
 
 
 def buckets_of(records: StrPath) -> np.ndarray:
@@ -75,7 +68,7 @@ def summarize(
     sizes = {str(name): int((own == name).sum()) for name in np.unique(own)}
     large = [name for name, size in sizes.items() if size >= settings.min_bucket_size]
     groups |= {name: np.flatnonzero(own == name) for name in large}
-    weights = _weights(own, settings.bootstrap, seed)
+    weights = row_weights(own, settings.bootstrap, seed)
     work = [(name, group) for name in space.systems for group in groups]
     found: dict[str, dict[str, Any]] = {name: {} for name in space.systems}
     for name, group in track(work, label="distances", unit="groups"):
@@ -114,15 +107,6 @@ def _described(space: Space) -> dict[str, Any]:
     }
 
 
-def _weights(buckets: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """How often each row is drawn, (B, n): as many rows of a bucket as it has."""
-    weights = np.zeros((replicates, len(buckets)), dtype=np.uint8)
-    if replicates:
-        for rows, drawn in draw_weights(buckets, replicates, seed).values():
-            weights[:, rows] = drawn
-    return weights
-
-
 def figures(
     human: np.ndarray, other: np.ndarray, weights: np.ndarray, settings: Embeddings, seed: int
 ) -> dict[str, Any]:
@@ -138,17 +122,18 @@ def figures(
         energy.replicates, energy.estimate, settings.confidence, recentre=True, bounds=_ANYWHERE
     )
     area = interval(test.replicates, test.auc, settings.confidence, recentre=False)
+    (energy_low, energy_high), (auc_low, auc_high) = ends(around), ends(area)
     return {
         "rows": len(human),
         "frechet": frechet_distance(human, other),
         "frechet_chance": frechet_by_chance(human, other, seed),
         "energy": energy.estimate,
-        "energy_low": around.low if around else None,
-        "energy_high": around.high if around else None,
+        "energy_low": energy_low,
+        "energy_high": energy_high,
         "energy_p": energy.p_value,
         "auc": test.auc,
-        "auc_low": area.low if area else None,
-        "auc_high": area.high if area else None,
+        "auc_low": auc_low,
+        "auc_high": auc_high,
         "mean_shift": mean_shift(human, other),
         "spread_ratio": spread_ratio(human, other),
     }
@@ -165,7 +150,7 @@ def summarize_files(
     seed: int,
 ) -> dict[str, Any]:
     """Summarize the cells of a language and write the summary; what a rule runs. Returns the summary."""
-    refuse_oracles(list(system_files))
+    refuse_oracles(system_files)
     typed = Embeddings.model_validate(dict(settings))
     summary = summarize(language, human_file, system_files, buckets_of(records), typed, seed)
     write_json(out, summary)

@@ -12,7 +12,8 @@ from typing import Any
 
 from polyalign.files import sha256_json
 from polyalign.human_eval.sample import Prompt
-from polyalign.human_eval.settings import DIMENSIONS, HUMAN, SCALE, VERSION, HumanEvalSettings, Mode
+from polyalign.human_eval.settings import DIMENSIONS, SCALE, VERSION, HumanEvalSettings, Mode
+from polyalign.methods import HUMAN
 
 Keyed = Callable[..., str]
 

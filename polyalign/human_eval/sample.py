@@ -13,8 +13,8 @@ from typing import Any
 
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
-from polyalign.human_eval.settings import HUMAN
-from polyalign.predictions import read_predictions
+from polyalign.methods import HUMAN
+from polyalign.predictions import id_problem, read_predictions
 from polyalign.prompts import earlier_turns
 from polyalign.records import LENGTH_BINS, read_records
 
@@ -83,15 +83,8 @@ def _answered_by_all(predictions: Mapping[str, StrPath], ids: Sequence[str]) -> 
     for path in predictions.values():
         found = read_predictions(path, rows=len(ids))
         for index, (line, row) in found.items():
-            if row.get("id") not in (None, ids[index]):
-                raise BadInput(
-                    f"row {index} of the records is {ids[index]!r}",
-                    file=path,
-                    row=line,
-                    id=row["id"],
-                    field="id",
-                    fix="give the records that were predicted",
-                )
+            if problem := id_problem(path, line, row, index, ids[index]):
+                raise problem
         common &= {index for index, (_, row) in found.items() if _usable(row)}
     return common
 

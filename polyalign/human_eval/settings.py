@@ -31,8 +31,6 @@ DIMENSIONS = (
 )
 SCALE = (1, 5)
 CHOICES = ("first", "second", "tie")
-HUMAN = "human"
-"""Name of the human answer where it is judged like any other."""
 KEY_KIND = "polyalign-human-eval-key"
 EXPORT_KIND = "polyalign-human-eval"
 VERSION = 1

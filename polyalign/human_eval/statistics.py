@@ -13,7 +13,7 @@ import numpy as np
 
 from polyalign.human_eval.exports import Rating
 from polyalign.human_eval.settings import CHOICES
-from polyalign.metrics.bootstrap import draw_weights, interval, ratio, weighted_sums
+from polyalign.metrics.bootstrap import ends, interval, ratio, row_weights, weighted_sums
 
 REGULARIZATION = 0.01
 """Wins that choix adds to each side of every pair, so that a system that never lost has a finite strength."""
@@ -30,18 +30,15 @@ class Resampling:
 
     def __init__(self, length_bins: Sequence[str], replicates: int, confidence: float, seed: int) -> None:
         self.confidence = confidence
-        self.weights = np.zeros((replicates, len(length_bins)))
-        if replicates:
-            for rows, drawn in draw_weights(np.array(length_bins), replicates, seed).values():
-                self.weights[:, rows] = drawn
+        self.weights = row_weights(np.array(length_bins), replicates, seed)
 
     def estimate(
         self, estimate: float, replicates: np.ndarray, bounds: tuple[float, float] = _UNBOUNDED
     ) -> dict[str, float | None]:
         """{estimate, low, high}; replicates that have no value are left out."""
         found = interval(replicates, estimate, self.confidence, recentre=False, bounds=bounds)
-        ends = (None, None) if found is None else (found.low, found.high)
-        return {"estimate": float(estimate), "low": ends[0], "high": ends[1]}
+        low, high = ends(found)
+        return {"estimate": float(estimate), "low": low, "high": high}
 
     def mean(self, prompts: np.ndarray, values: np.ndarray, bounds: tuple[float, float]) -> dict | None:
         """Mean of values that belong to prompts; None where there are none.
@@ -54,9 +51,7 @@ class Resampling:
         count = self.weights.shape[1]
         sums = np.bincount(prompts, weights=values, minlength=count)
         counts = np.bincount(prompts, minlength=count).astype(float)
-        replicates = np.empty(0)
-        if len(self.weights):
-            replicates = ratio(*weighted_sums(self.weights, np.column_stack([sums, counts])).T)
+        replicates = ratio(*weighted_sums(self.weights, np.column_stack([sums, counts])).T)
         return {"n": len(values), **self.estimate(values.mean(), replicates, bounds)}
 
 

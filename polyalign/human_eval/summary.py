@@ -14,17 +14,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from polyalign.errors import BadInput
-from polyalign.files import StrPath, made_folder, read_json, write_json, write_text
+from polyalign.files import StrPath, made_folder, read_json, write_json
 from polyalign.human_eval.exports import Key, Rating, read_exports, read_key
-from polyalign.human_eval.settings import CHOICES, HUMAN
+from polyalign.human_eval.settings import CHOICES
 from polyalign.human_eval.statistics import Resampling, agreement, choice_shares, mean_scores, preferences
 from polyalign.judge.rubric import load_rubric
 from polyalign.metrics.evaluation import estimates_of
 from polyalign.metrics.report import read_report
-from polyalign.tables.entries import METHOD_LABELS
-from polyalign.tables.formats import to_csv, to_latex, to_markdown
-from polyalign.tables.html import to_html
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.html import write_page
+from polyalign.tables.human_eval import human_eval_page
 
 LEAST_SYSTEMS = 4
 """Fewer systems than this have no rank correlation worth a number."""
@@ -178,11 +176,10 @@ def summarize(
         summary[mode] = part
         if reports:
             summary["correlations"][mode] = correlations(_ranking(part), reports)
-    page = summary_page(summary)
+    page = human_eval_page(summary)
     out = Path(out_dir)
     with made_folder(out):
-        for suffix, text in ((".html", to_html), (".md", to_markdown), (".tex", to_latex), (".csv", to_csv)):
-            write_text(out / f"{page.file_name}{suffix}", text(page))
+        write_page(page, out)
         write_json(out / "summary.json", summary)
     return {"language": key.language, "annotators": len(summary["annotators"]), "ratings": len(ratings)}
 
@@ -192,99 +189,3 @@ def _ranking(part: Mapping[str, Any]) -> dict[str, float | None]:
     if "scores" in part:
         return {name: (row["overall"] or {}).get("estimate") for name, row in part["scores"].items()}
     return {name: (row["strength"] or {}).get("estimate") for name, row in part["preferences"].items()}
-
-
-def _value(found: Mapping[str, Any] | None) -> Value:
-    if found is None or found["estimate"] is None:
-        return Value(text="–")
-    return Value(found["estimate"], found["low"], found["high"])
-
-
-def _row(name: str, values: dict[str, Value]) -> Row:
-    """A row of a system; the name of a cell tells its model and method."""
-    parts = name.split("_")
-    if len(parts) == 3 and parts[1] in METHOD_LABELS:
-        return Row(parts[2], parts[1], METHOD_LABELS[parts[1]], values)
-    return Row("Answers", name, "Human" if name == HUMAN else name, values)
-
-
-def _spoken(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def summary_page(summary: Mapping[str, Any]) -> Page:
-    """The tables of a summary."""
-    tables = []
-    if summary["single"]:
-        names = [*summary["single"]["agreement"], "overall"]
-        columns = [Column(name, _spoken(name), 1, 2) for name in names] + [Column("n", "Ratings", 0, 0)]
-        rows = [
-            _row(
-                system,
-                {name: _value(row[name]) for name in names} | {"n": Value((row["overall"] or {"n": 0})["n"])},
-            )
-            for system, row in summary["single"]["scores"].items()
-        ]
-        tables.append(Table("scores", "Mean scores from 1 to 5", columns, rows))
-    if summary["pairwise"]:
-        columns = [
-            Column("win_rate", "Win rate", 1),
-            Column("strength", "Bradley-Terry strength", 1, 2, signed=True),
-            Column("n", "Comparisons", 0, 0),
-        ]
-        rows = [
-            _row(
-                system,
-                {
-                    "win_rate": _value(row["win_rate"]),
-                    "strength": _value(row["strength"]),
-                    "n": Value(row["n"]),
-                },
-            )
-            for system, row in summary["pairwise"]["preferences"].items()
-        ]
-        tables.append(Table("preferences", "Preferences", columns, rows))
-    tables += [_agreement_table(summary), *_correlation_tables(summary)]
-    people = f"{len(summary['annotators'])} annotator{'s' if len(summary['annotators']) != 1 else ''}"
-    draws, share = summary["bootstrap"]["replicates"], summary["bootstrap"]["confidence"]
-    notes = [
-        f"Ratings of {people}; {share:.0%} intervals from {draws:,} bootstrap replicates over prompts."
-        if draws
-        else f"Ratings of {people}; no intervals were asked for.",
-        "A tie is half a win. Strengths are logarithmic with mean 0.",
-        "Agreement is Krippendorff's alpha, ordinal for scores and nominal for choices.",
-    ]
-    title = f"Human evaluation, {language_name(summary['language'])}"
-    return Page("human_eval", title, summary["language"], tables, notes=notes)
-
-
-def _agreement_table(summary: Mapping[str, Any]) -> Table:
-    columns = [Column("alpha", "Alpha", 1), Column("items", "Items rated twice or more", 0, 0)]
-    found = {
-        **(summary["single"] or {}).get("agreement", {}),
-        **(summary["pairwise"] or {}).get("agreement", {}),
-    }
-    rows = []
-    for name, value in found.items():
-        alpha = Value(text=value["reason"]) if value["estimate"] is None else _value(value)
-        rows.append(Row("All", name, _spoken(name), {"alpha": alpha, "items": Value(value["items"])}))
-    return Table("agreement", "Agreement of the annotators", columns, rows, stub="Rating")
-
-
-def _correlation_tables(summary: Mapping[str, Any]) -> list[Table]:
-    """One table of both modes: the overall score and the strength of a system against each metric."""
-    found = summary["correlations"]
-    if not found:
-        return []
-    heads = {"single": "Overall score", "pairwise": "Strength"}
-    columns = [Column(mode, heads[mode], 0, 2, detail="Spearman", signed=True) for mode in found]
-    rows = []
-    for metric in dict.fromkeys(name for part in found.values() for name in part):
-        values = {mode: part[metric] for mode, part in found.items()}
-        cells = {
-            mode: Value(value["spearman"], text=value.get("reason", "")) for mode, value in values.items()
-        }
-        cells["systems"] = Value(max(value["systems"] for value in values.values()))
-        rows.append(Row("All", metric, metric, cells))
-    columns.append(Column("systems", "Systems", 0, 0))
-    return [Table("correlations", "Rank correlation with metrics", columns, rows, stub="Metric")]

@@ -14,7 +14,7 @@ import krippendorff
 import numpy as np
 
 from polyalign.judge.rubric import HIGHEST, LOWEST, Rubric
-from polyalign.metrics.bootstrap import draw_weights, interval, weighted_sums
+from polyalign.metrics.bootstrap import ends, interval, row_weights, weighted_sums
 
 Rows = Mapping[int, Mapping[str, Any]]
 ALIKE = "every score is the same"
@@ -86,7 +86,7 @@ def agreement(
         name: alpha(np.column_stack([column(judge, "scores", name) for judge in judges]).astype(int))
         for name in rubric.dimensions
     }
-    weights = _row_weights([index for _, index in shared], replicates, seed)
+    weights = weights_of_rows([index for _, index in shared], replicates, seed)
     pairs = []
     for first, second in combinations(judges, 2):
         found = {}
@@ -102,17 +102,15 @@ def scored(rows: Rows) -> set[int]:
     return {index for index, row in rows.items() if row["error"] is None}
 
 
-def _row_weights(indices: Sequence[int], replicates: int, seed: int) -> np.ndarray:
+def weights_of_rows(indices: Sequence[int], replicates: int, seed: int) -> np.ndarray:
     """How often each judged answer is drawn, (B, n): the answers of all cells to a row go together."""
     known, place = np.unique(indices, return_inverse=True)
-    if not replicates:
-        return np.zeros((0, len(indices)))
-    return draw_weights(np.zeros(len(known), dtype=np.int8), replicates, seed)["0"][1][:, place]
+    return row_weights(np.zeros(len(known), dtype=np.int8), replicates, seed)[:, place]
 
 
 def _with_interval(estimate: float, replicates: np.ndarray, confidence: float) -> dict[str, float | None]:
     if not np.isfinite(estimate):
         return {"estimate": None, "low": None, "high": None}
     found = interval(replicates, float(estimate), confidence, recentre=False, bounds=(-1.0, 1.0))
-    ends = (None, None) if found is None else (found.low, found.high)
-    return {"estimate": float(estimate), "low": ends[0], "high": ends[1]}
+    low, high = ends(found)
+    return {"estimate": float(estimate), "low": low, "high": high}

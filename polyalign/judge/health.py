@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from polyalign.judge.agreement import weights_of_rows
 from polyalign.judge.replies import CUT, OUT_OF_RANGE, TOO_LONG, UNPARSABLE
 from polyalign.judge.rubric import Rubric
-from polyalign.metrics.bootstrap import draw_weights, interval, ratio, weighted_sums
+from polyalign.metrics.bootstrap import ends, interval, ratio, weighted_sums
 
 MAIN = "overall"
 """The composite whose shift a probe is told by."""
@@ -69,17 +70,14 @@ def _changes(
     )
     main = MAIN if MAIN in rubric.composites else next(iter(rubric.composites))
     shifts = np.array([later["composites"][main] - before["composites"][main] for before, later in both])
-    _, place = np.unique([before["source_index"] for before, _ in both], return_inverse=True)
-    means = np.empty(0)
-    if replicates:
-        # Cells of a row are drawn together.
-        weights = draw_weights(np.zeros(place.max() + 1, dtype=np.int8), replicates, seed)["0"][1][:, place]
-        means = ratio(*weighted_sums(weights, np.column_stack([shifts, np.ones(len(shifts))])).T)
-    ends = interval(means, float(shifts.mean()), confidence, recentre=False, bounds=(-100.0, 100.0))
+    weights = weights_of_rows([before["source_index"] for before, _ in both], replicates, seed)
+    means = ratio(*weighted_sums(weights, np.column_stack([shifts, np.ones(len(shifts))])).T)
+    found = interval(means, float(shifts.mean()), confidence, recentre=False, bounds=(-100.0, 100.0))
+    low, high = ends(found)
     return {
         "unchanged": float((first == second).all(axis=1).mean()),
         "difference": float(np.abs(first - second).mean()),
         "shift": float(shifts.mean()),
-        "shift_low": ends.low if ends else None,
-        "shift_high": ends.high if ends else None,
+        "shift_low": low,
+        "shift_high": high,
     }

@@ -19,8 +19,8 @@ from polyalign.judge.health import probe_health, reply_health
 from polyalign.judge.replies import counts
 from polyalign.judge.rubric import HIGHEST, LOWEST, Rubric, load_rubric
 from polyalign.judge.settings import Judges
-from polyalign.methods import ORACLE_METHODS
-from polyalign.metrics.bootstrap import Draws, draw_weights, interval, ratio, weighted_sums
+from polyalign.methods import refuse_oracles
+from polyalign.metrics.bootstrap import Draws, draw_weights, ends, interval, ratio, weighted_sums
 
 SCHEMA_VERSION = 1
 LEAST_STRATUM = 10
@@ -87,7 +87,7 @@ def summarize(
     tables: dict[str, dict[str, Rows]] = {}
     found = {}
     for judge, files in judged.items():
-        _refuse_oracles(files)
+        refuse_oracles(files)
         cells = {cell: read_judgements(path) for cell, (path, _) in files.items()}
         _same_rows(cells, files, tables)
         probes = [(cell, row) for cell, (_, path) in files.items() if path for row in read_probes(path)]
@@ -111,13 +111,6 @@ def summarize(
         "intervals": statistics,
         **agreement(tables, rubric, **statistics),
     }
-
-
-def _refuse_oracles(cells: Mapping[str, Any]) -> None:
-    for cell in cells:
-        parts = cell.split("_")
-        if len(parts) == 3 and parts[1] in ORACLE_METHODS:
-            raise BadInput(f"{cell} saw the reference answer", expected="methods alone", fix="leave it out")
 
 
 def _same_rows(
@@ -213,12 +206,8 @@ def _means(
     for column, name in enumerate(names):
         bounds = (LOWEST, HIGHEST) if name in rubric.dimensions else (0.0, 100.0)
         estimate = float(values[member, column].mean())
-        ends = interval(replicates[:, column], estimate, confidence, recentre=False, bounds=bounds)
-        found[name] = {
-            "estimate": estimate,
-            "low": ends.low if ends else None,
-            "high": ends.high if ends else None,
-        }
+        low, high = ends(interval(replicates[:, column], estimate, confidence, recentre=False, bounds=bounds))
+        found[name] = {"estimate": estimate, "low": low, "high": high}
     return found
 
 

@@ -35,6 +35,11 @@ class Interval:
     method: str
 
 
+def ends(found: Interval | None) -> tuple[float, float] | tuple[None, None]:
+    """Lower and upper end of an interval, if there is one."""
+    return (None, None) if found is None else (found.low, found.high)
+
+
 def draw_weights(buckets: np.ndarray, replicates: int, seed: int) -> Draws:
     """How often each row is drawn, by bucket; each replicate draws as many rows of a bucket as it has.
 
@@ -55,8 +60,22 @@ def draw_weights(buckets: np.ndarray, replicates: int, seed: int) -> Draws:
     return drawn
 
 
+def row_weights(strata: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """How often each row is drawn, uint8 (B, n); rows are resampled within the strata (n,) that they belong to.
+
+    The draws of `draw_weights`, side by side; none without replicates.
+    """
+    weights = np.zeros((replicates, len(strata)), dtype=np.uint8)
+    if replicates:
+        for rows, drawn in draw_weights(strata, replicates, seed).values():
+            weights[:, rows] = drawn
+    return weights
+
+
 def weighted_sums(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Sums of the columns of `values` (m, k) under each row of `weights` (B, m) -> (B, k)."""
+    if not len(weights):
+        return np.empty((0, values.shape[1]))
     step = max(1, _BLOCK // max(1, len(values)))
     columns = values.astype(np.float32)
     parts = [

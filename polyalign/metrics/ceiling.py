@@ -77,12 +77,8 @@ def human_ceiling(
     found.put(SCORES, utility, f"fewer than {settings.min_bucket_size} prompts have two human answers")
     of_answered = first[rows.answered]
     half = np.flatnonzero(of_answered)
-    sampling = {
-        "sample": settings.self_bleu_sample,
-        "references": settings.self_bleu_references,
-        "seed": settings.seed,
-    }
-    found.put(DIVERSITY, diversity(human_grams, half, **sampling) if len(half) else None, "too few rows")
+    varied = diversity(human_grams, half, **settings.self_bleu()) if len(half) else None
+    found.put(DIVERSITY, varied, "too few rows")
     reason = "no features or no large bucket"
     found.put(NATURALNESS, halves_naturalness(large, first) if large else None, reason)
     reason = turns if isinstance(turns, str) else "a half of a bucket is empty"

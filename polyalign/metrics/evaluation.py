@@ -94,15 +94,6 @@ class Evaluation:
                 seed=settings.seed,
             )
 
-    @property
-    def _sampling(self) -> dict[str, int]:
-        settings = self.settings
-        return {
-            "sample": settings.self_bleu_sample,
-            "references": settings.self_bleu_references,
-            "seed": settings.seed,
-        }
-
     @cached_property
     def metrics(self) -> dict:
         """`metrics` of the report."""
@@ -178,7 +169,10 @@ class Evaluation:
 
     def _diversity(self) -> dict:
         def both(chosen: np.ndarray) -> dict[str, dict]:
-            return {side: diversity(table, chosen, **self._sampling) for side, table in self.ngrams.items()}
+            return {
+                side: diversity(table, chosen, **self.settings.self_bleu())
+                for side, table in self.ngrams.items()
+            }
 
         return {
             "overall": both(np.arange(len(self.answered))),
@@ -246,7 +240,7 @@ class Evaluation:
     def _self_bleu_replicates(self, draws: Draws) -> dict[str, np.ndarray]:
         """Self-BLEU of each draw of the sampled texts; what each is compared with stays fixed."""
         everyone = np.arange(len(self.answered))
-        texts, scores = self_bleu_scores(self.ngrams["generated"], everyone, **self._sampling)
+        texts, scores = self_bleu_scores(self.ngrams["generated"], everyone, **self.settings.self_bleu())
         if not len(texts):
             return {}
         of_text = np.full(len(self.answered), np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import StrPath, sha256_json
-from polyalign.predictions import read_predictions
+from polyalign.predictions import id_problem, read_predictions
 from polyalign.records import count_tokens, read_records
 
 
@@ -66,13 +66,8 @@ def _texts_and_reasons(path: StrPath, ids: Sequence[str]) -> tuple[list[str | No
     reasons: list[str | None] = [None] * len(ids)
     problems: list[BadInput] = []
     for index, (line, row) in read_predictions(path, rows=len(ids)).items():
-        own_id = row.get("id")
-        if own_id is not None and str(own_id) != ids[index]:
-            expected = f"{ids[index]!r}, the id of record {index}"
-            fix = "predict the split again, or give the records that were predicted"
-            problems.append(
-                BadInput(f"found {own_id!r}", file=path, row=line, field="id", expected=expected, fix=fix)
-            )
+        if problem := id_problem(path, line, row, index, ids[index]):
+            problems.append(problem)
         texts[index], reasons[index] = row["prediction"], row.get("finish_reason")
     if problems:
         raise BadInputs(problems)

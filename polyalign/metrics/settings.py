@@ -31,3 +31,11 @@ class MetricSettings(Settings):
     bootstrap: int = Field(1000, ge=0, description="bootstrap replicates; 0: no intervals")
     confidence: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
     mauve: MauveSettings = Field(MauveSettings(), description="MAUVE")
+
+    def self_bleu(self) -> dict[str, int]:
+        """How Self-BLEU samples, as arguments of `polyalign.metrics.diversity.diversity`."""
+        return {
+            "sample": self.self_bleu_sample,
+            "references": self.self_bleu_references,
+            "seed": self.seed,
+        }

@@ -110,7 +110,7 @@ def draw_embeddings(
     title: str,
     png: StrPath,
     pdf: StrPath,
-) -> bool:
+) -> None:
     """Draw every projection: each system against the human answers, then all of them.
 
     Args:
@@ -146,7 +146,6 @@ def draw_embeddings(
         key = _KEY + auc + (_DISTANT.format(distant) if distant else "")
         finish(figure, title, _wrapped(key, width))
         save(figure, png, pdf)
-    return True
 
 
 def _head(axes: "Axes", shown: Sequence[Drawn]) -> None:

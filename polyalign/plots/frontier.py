@@ -11,7 +11,7 @@ from polyalign.files import StrPath
 from polyalign.metrics.aggregate import naturalness
 from polyalign.metrics.groups import group_key
 from polyalign.metrics.nuf import pareto_frontier
-from polyalign.plots.style import colour, finish, mark, new_figure, plain, save, settings
+from polyalign.plots.style import colour, finish, legend_below_title, mark, new_figure, plain, save, settings
 from polyalign.tables.entries import Entry
 
 if TYPE_CHECKING:
@@ -41,17 +41,8 @@ def draw_frontier(entries: Sequence[Entry], title: str, png: StrPath, pdf: StrPa
             left.set_title(f"Methods{suffix}", loc="left", fontsize=11, fontweight="bold")
             right.set_title(f"Buckets{suffix}", loc="left", fontsize=11, fontweight="bold")
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1 - 0.34 / height),
-            ncols=len(labels),
-            frameon=False,
-            fontsize=9.5,
-            handletextpad=0.3,
-        )
-        finish(figure, title, _KEY, above=0.26)
+        legend_below_title(figure, handles, labels)
+        finish(figure, title, _KEY, above=0.3)
         save(figure, png, pdf)
     return True
 

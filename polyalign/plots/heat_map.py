@@ -7,8 +7,8 @@ import numpy as np
 
 from polyalign.files import StrPath
 from polyalign.plots.style import INK, as_grid, finish, new_figure, save, settings
-from polyalign.tables.groups import bucket_label
 from polyalign.tables.model import Row, Table
+from polyalign.tables.names import bucket_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from polyalign.data.inventory import CorpusInventory
 from polyalign.files import StrPath
 from polyalign.plots.style import LINE, SOFT, new_figure, plain, save, settings
 from polyalign.records import LENGTH_BINS, VIEW_SPLITS
-from polyalign.tables.model import language_name
+from polyalign.tables.names import bucket_label, bucket_order, language_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,16 +20,6 @@ _SPLIT_PLACES = {"train": -0.2, "val": 0.0, "test": 0.2}
 _BIN_COLOURS = {"short": "#c6dbef", "medium": "#6baed6", "long": "#2171b5", "xlong": "#08306b"}
 _ROW = 0.34
 _KEY = "Length of the human answer in tokens: short up to 40, medium up to 120, long up to 240, xlong above."
-
-
-def bucket_order(buckets: set[str]) -> list[str]:
-    """Buckets by track and family, the shortest answers first."""
-
-    def key(bucket: str) -> tuple:
-        *kind, length = bucket.split("|")
-        return (*kind, LENGTH_BINS.index(length) if length in LENGTH_BINS else len(LENGTH_BINS))
-
-    return sorted(buckets, key=key)
 
 
 def draw_inventory(corpora: Sequence[CorpusInventory], png: StrPath, pdf: StrPath) -> None:
@@ -65,9 +55,8 @@ def draw_inventory(corpora: Sequence[CorpusInventory], png: StrPath, pdf: StrPat
 
 
 def _buckets(group: Sequence[CorpusInventory]) -> list[str]:
-    return bucket_order(
-        {bucket for corpus in group for split in VIEW_SPLITS for bucket in corpus.splits[split].buckets}
-    )
+    found = {bucket for corpus in group for split in VIEW_SPLITS for bucket in corpus.splits[split].buckets}
+    return sorted(found, key=bucket_order)
 
 
 def _draw_buckets(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
@@ -93,7 +82,7 @@ def _draw_buckets(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
     for place in range(1, len(buckets)):
         if buckets[place].rpartition("|")[0] != buckets[place - 1].rpartition("|")[0]:
             axes.axhline(place - 0.5, color=LINE, lw=1.4)
-    axes.set_yticks(range(len(buckets)), [" ".join(bucket.split("|")[1:]) for bucket in buckets])
+    axes.set_yticks(range(len(buckets)), [bucket_label(bucket) for bucket in buckets])
     axes.set_ylim(len(buckets) - 0.4, -0.6)
     axes.set_xlabel("records, log scale")
     axes.tick_params(axis="y", length=0)

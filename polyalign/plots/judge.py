@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from polyalign.files import StrPath
 from polyalign.plots.style import (
-    INK,
     SOFT,
     colour,
     finish,
+    label_rows,
     legend_below_title,
     new_figure,
     plain,
+    row_places,
     save,
     settings,
 )
+from polyalign.tables.names import names_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +31,18 @@ _SPREAD = 0.55
 def _panel(
     axes: "Axes",
     summaries: Sequence[Mapping[str, Any]],
-    cells: Sequence[tuple[str, str, str]],
+    systems: Mapping[str, float],
     composite: str,
 ) -> None:
+    """Draw a composite.
+
+    Args:
+        systems: vertical place of each cell.
+    """
     for number, summary in enumerate(summaries):
         aside = (number - (len(summaries) - 1) / 2) * _SPREAD / max(1, len(summaries))
-        for place, (cell, method, _) in enumerate(cells):
-            found = summary["cells"][cell]["means"][composite]
+        for cell, place in systems.items():
+            found, method = summary["cells"][cell]["means"][composite], names_of(cell)[1]
             if found["low"] is not None:
                 axes.plot([found["low"], found["high"]], [place + aside] * 2, color=colour(method), lw=1.4)
             axes.plot(
@@ -46,14 +53,14 @@ def _panel(
                 ms=5,
                 ls="none",
             )
-    axes.set_ylim(len(cells) - 0.4, -0.6)
     plain(axes, grid="x")
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
 def draw_judge(
     summaries: Sequence[Mapping[str, Any]],
-    cells: Sequence[tuple[str, str, str]],
+    cells: Sequence[str],
     titles: Mapping[str, str],
     title: str,
     png: StrPath,
@@ -63,20 +70,20 @@ def draw_judge(
 
     Args:
         summaries: summaries of one language.
-        cells: (cell, method, model) of every system, in table order.
+        cells: systems in table order.
         titles: names of the composites.
     """
-    several = len({model for _, _, model in cells}) > 1
+    models, _, labels = zip(*map(names_of, cells), strict=True)
+    places = row_places(models)
     with settings():
         # Judges of a method are told apart where each has a fifth of an inch.
-        height = 1.5 + len(cells) * max(0.34, _LINE * len(summaries))
+        height = 1.7 + (places[-1] + 1) * max(0.34, _LINE * len(summaries))
         figure = new_figure(1.6 + _PANEL * len(titles), height)
         panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
         for axes, (composite, name) in zip(panels, titles.items(), strict=True):
-            _panel(axes, summaries, cells, composite)
+            _panel(axes, summaries, dict(zip(cells, places, strict=True)), composite)
             axes.set_title(name, fontsize=10, loc="left", fontweight="bold")
-        labels = [f"{model}  {method}" if several else method for _, method, model in cells]
-        panels[0].set_yticks(range(len(cells)), labels, fontsize=9, color=INK)
+        label_rows(panels[0], places, labels, models)
         handles = [
             panels[0].plot([], [], marker=_MARKS[number % len(_MARKS)], color=SOFT, ls="none", ms=5)[0]
             for number in range(len(summaries))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polyalign.files import StrPath
-from polyalign.plots.style import SOFT, colour, finish, new_figure, plain, save, settings
+from polyalign.plots.style import colour, finish, label_rows, new_figure, plain, row_places, save, settings
 from polyalign.tables.model import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PANELS = ("qa_f1", "char_f1", "bng", "bng_robust", "hcr_calibrated")
 _KEY = "Dots and bars: estimates and intervals.   Black ring: best by more than noise.   Dashed: the human answers."
 _SEEDS_KEY = "   Faint dots below: single seeds, whose mean the dot is; bars of the first."
-_ROW_HEIGHT, _GAP = 0.3, 0.9
+_ROW_HEIGHT = 0.3
 _WIDE = 4.0
 """A panel turns to a log axis when its largest value is this many times the median."""
 
@@ -23,16 +23,6 @@ def _panel_columns(table: Table) -> list[Column]:
     if "char_f1" in keys:
         keys.remove("qa_f1")
     return [column for key in keys for column in table.columns if column.key == key]
-
-
-def _heights(rows: Sequence[Row]) -> list[float]:
-    """Vertical place of each row, with a gap before each further model."""
-    places, place = [], 0.0
-    for position, row in enumerate(rows):
-        if position:
-            place += 1.0 + (_GAP if rows[position - 1].model != row.model else 0.0)
-        places.append(place)
-    return places
 
 
 def _set_scale(axes: "Axes", column: Column, shown: Sequence[float]) -> None:
@@ -51,8 +41,9 @@ def _set_scale(axes: "Axes", column: Column, shown: Sequence[float]) -> None:
         axes.set_xlim(left=0)
 
 
-def _draw_panel(axes: "Axes", table: Table, rows: Sequence[Row], column: Column) -> None:
-    places = _heights(rows)
+def _draw_panel(
+    axes: "Axes", table: Table, rows: Sequence[Row], places: Sequence[float], column: Column
+) -> None:
     humans = {row.model: row.values[column.key].estimate for row in table.rows if row.method == "human"}
     for place, row in zip(places, rows, strict=True):
         value = row.values[column.key]
@@ -92,30 +83,14 @@ def _draw_panel(axes: "Axes", table: Table, rows: Sequence[Row], column: Column)
 def draw_methods(table: Table, title: str, png: StrPath, pdf: StrPath) -> bool:
     """Draw F1, BNG, robust BNG and calibrated HCR of every method; the dashed line is what humans reach."""
     rows = [row for row in table.rows if row.method != "human"]
-    columns, places = _panel_columns(table), _heights(rows)
+    columns, places = _panel_columns(table), row_places([row.model for row in rows])
     height = 1.7 + _ROW_HEIGHT * (places[-1] + 1)
     with settings():
         figure = new_figure(max(7.0, 2.0 + 2.6 * len(columns)), height)
         panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)
         for axes, column in zip(panels[0], columns, strict=True):
-            _draw_panel(axes, table, rows, column)
-        first = panels[0][0]
-        first.set_yticks(places, [row.label for row in rows], fontsize=10, color="black")
-        first.set_ylim(places[-1] + 0.8, -1.1)
-        for model in table.models:
-            top = min(place for place, row in zip(places, rows, strict=True) if row.model == model)
-            first.annotate(
-                model,
-                (0, top - 0.75),
-                xycoords=("axes fraction", "data"),
-                xytext=(-6, 0),
-                textcoords="offset points",
-                fontsize=9,
-                color=SOFT,
-                style="italic",
-                annotation_clip=False,
-                ha="right",
-            )
+            _draw_panel(axes, table, rows, places, column)
+        label_rows(panels[0][0], places, [row.label for row in rows], [row.model for row in rows])
         finish(figure, title, _KEY + (_SEEDS_KEY if any(row.runs for row in rows) else ""))
         save(figure, png, pdf)
     return True

@@ -22,6 +22,8 @@ COLOURS = {
 MARKS = {"base": "o", "cot": "P", "sft": "s", "bucketsft": "D", "dpo": "^", "hdpo": "v"}
 OTHER_COLOUR, OTHER_MARK = "#CC79A7", "X"
 INK, SOFT, LINE = "#1d2430", "#5b6675", "#e3e7ec"
+_MODEL_GAP = 0.9
+"""Room for the name of a model, in rows."""
 
 _SETTINGS = {
     "font.family": "DejaVu Sans",
@@ -69,6 +71,36 @@ def plain(axes: "Axes", *, grid: str = "both") -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def row_places(models: Sequence[str]) -> list[float]:
+    """Vertical place of each row, from 0 downwards, with a gap before each further model."""
+    places, place = [], 0.0
+    for position, model in enumerate(models):
+        if position:
+            place += 1.0 if models[position - 1] == model else 1.0 + _MODEL_GAP
+        places.append(place)
+    return places
+
+
+def label_rows(axes: "Axes", places: Sequence[float], labels: Sequence[str], models: Sequence[str]) -> None:
+    """Write the label of each row at the left, and the name of a model above its first."""
+    axes.set_yticks(places, labels, fontsize=10, color="black")
+    axes.set_ylim(places[-1] + 0.8, -1.1)
+    axes.tick_params(axis="y", length=0)
+    for model in dict.fromkeys(models):
+        axes.annotate(
+            model,
+            (0, places[models.index(model)] - 0.75),
+            xycoords=("axes fraction", "data"),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            fontsize=9,
+            color=SOFT,
+            style="italic",
+            annotation_clip=False,
+            ha="right",
+        )
 
 
 def as_grid(axes: "Axes", rows: int, columns: int) -> None:

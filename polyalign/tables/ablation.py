@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from polyalign.metrics.bootstrap import holm
 from polyalign.tables.comparisons import by_model, difference, seeds_agree, verdict
-from polyalign.tables.entries import Entry, check_comparable
+from polyalign.tables.entries import Entry
+from polyalign.tables.guards import check_comparable
 from polyalign.tables.main import CHARACTER_KEYS, method_rows, shown_columns, value_of
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.tables.names import language_name
 from polyalign.tables.notes import page_notes
 
 PAIRS = (

@@ -17,11 +17,13 @@ from polyalign.plots.heat_map import draw_heat_map
 from polyalign.plots.methods import draw_methods
 from polyalign.plots.style import draw_reason
 from polyalign.tables.ablation import ablation_page
-from polyalign.tables.entries import METHOD_LABELS, Entry, check_comparable, read_entry
+from polyalign.tables.entries import Entry, read_entry
 from polyalign.tables.groups import bucket_page, dataset_page
+from polyalign.tables.guards import check_comparable
 from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
-from polyalign.tables.model import Page, language_name
+from polyalign.tables.model import Page
+from polyalign.tables.names import METHOD_LABELS, language_name
 from polyalign.tables.published import published_page
 from polyalign.tables.seeds import gather_seeds
 

@@ -13,9 +13,9 @@ from polyalign.errors import BadInput
 from polyalign.files import StrPath
 from polyalign.plots.detection import draw_detection
 from polyalign.published import CITATION, published_detections
-from polyalign.tables.entries import METHOD_LABELS, cell_parts, in_table_order
 from polyalign.tables.html import write_page
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.tables.names import METHOD_LABELS, in_table_order, language_name, names_of
 
 TITLES = {
     "fast_detectgpt": "Fast-DetectGPT",
@@ -66,13 +66,13 @@ def build_detection(
     page = detection_page(summaries, language, models, stand_ins)
     out = Path(out_dir)
     png, pdf = out / f"detection_{language}.png", out / f"detection_{language}.pdf"
-    labels = [(cell, *cell_parts(cell)) for cell in _cells(summaries, models)]
-    draw_detection(summaries, labels, TITLES, f"{language_name(language)}: scores of the detectors", png, pdf)
+    cells, title = _cells(summaries, models), f"{language_name(language)}: scores of the detectors"
+    draw_detection(summaries, cells, TITLES, title, png, pdf)
     paths = write_page(page, out, {CAPTION: png})
     return {
         "language": language,
         "detectors": [summary["detector"] for summary in summaries],
-        "cells": _cells(summaries, models),
+        "cells": cells,
         "files": [str(path) for path in (*paths, png, pdf)],
     }
 
@@ -124,11 +124,11 @@ def _cells(summaries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> lis
 def _table(summary: Mapping[str, Any], cells: Sequence[str]) -> Table:
     rows, seen = [], set()
     for cell in cells:
-        method, model = cell_parts(cell)
+        model, method, label = names_of(cell)
         if model not in seen:
             seen.add(model)
             rows.append(Row(model, "human", "Human answers", _values(summary["human"])))
-        rows.append(Row(model, method, METHOD_LABELS[method], _values(summary["systems"][cell])))
+        rows.append(Row(model, method, label, _values(summary["systems"][cell])))
     human = summary["human"]
     notes = [
         f"{summary['common_rows']:,} of {human['rows']:,} rows in common; threshold {summary['threshold']:.4g}."
@@ -164,7 +164,7 @@ def _published(summaries: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> 
     if not rows:
         return []
     note = f"Figures as published ({CITATION}); Fast-DetectGPT's mean score is its P(AI) there."
-    flags = Column("flags", "Known problems")
+    flags = Column("flags", "Known problems", words=True)
     return [
         Table(
             "published", "Published figures", [*columns, flags], rows, stub="Detector, method", notes=[note]

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from polyalign.files import StrPath
-from polyalign.tables.entries import METHOD_LABELS
-from polyalign.tables.groups import bucket_label, bucket_order
 from polyalign.tables.html import write_page
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.tables.names import bucket_label, bucket_order, in_table_order, language_name, names_of
 
 COLUMNS = (
     Column("auc", "Classifier AUC", -1),
@@ -27,28 +26,6 @@ COLUMNS = (
     Column("cut", "Cut", 0, 0),
 )
 BY_BUCKET = ("auc", "energy", "frechet")
-GIVEN = "given answers"
-"""Stands for the model where systems are no cells."""
-
-
-def names_of(system: str) -> tuple[str, str, str]:
-    """(model, method, label) of a system; one that is no cell goes by its own name."""
-    parts = system.split("_")
-    if len(parts) == 3 and parts[1] in METHOD_LABELS:
-        return parts[2], parts[1], METHOD_LABELS[parts[1]]
-    return GIVEN, system, system
-
-
-def in_table_order(systems: Sequence[str], models: Sequence[str] = ()) -> list[str]:
-    """Systems by model, in the order of `models`, and by method; those that are no cells as they are given."""
-    ranks = list(METHOD_LABELS)
-    order = list(dict.fromkeys([*models, *(names_of(system)[0] for system in systems)]))
-
-    def rank(system: str) -> tuple[int, int]:
-        model, method, _ = names_of(system)
-        return order.index(model), ranks.index(method) if method in ranks else len(ranks)
-
-    return sorted(systems, key=rank)
 
 
 def build_embeddings(
@@ -63,7 +40,7 @@ def build_embeddings(
         Language, systems, rows in common and files, for the manifest.
     """
     page = embeddings_page(summary, models)
-    paths = write_page(page, Path(out_dir), {})
+    paths = write_page(page, Path(out_dir))
     return {
         "language": summary["language"],
         "systems": in_table_order(list(summary["systems"]), models),
@@ -100,12 +77,9 @@ def _overall(summary: Mapping[str, Any], systems: Sequence[str]) -> Table:
     columns = [column for column in COLUMNS if column.key != "energy_p" or summary["permutations"]]
     rows = []
     for system in systems:
-        model, method, label = names_of(system)
         found = summary["systems"][system]
         figures = {**found["overall"], **{key: found["counts"][key] for key in ("empty", "cut")}}
-        rows.append(
-            Row(model, method, label, {column.key: _value(figures, column.key) for column in columns})
-        )
+        rows.append(Row(*names_of(system), {column.key: _value(figures, column.key) for column in columns}))
     human = summary["human"]["counts"]
     notes = [
         f"{summary['common_rows']:,} of {human['rows']:,} rows are answered by humans and by every system.",
@@ -133,9 +107,8 @@ def _by_bucket(summary: Mapping[str, Any], systems: Sequence[str], key: str) -> 
     ]
     rows = []
     for system in systems:
-        model, method, label = names_of(system)
         parts = summary["systems"][system]["by_bucket"]
-        rows.append(Row(model, method, label, {bucket: _value(parts[bucket], key) for bucket in buckets}))
+        rows.append(Row(*names_of(system), {bucket: _value(parts[bucket], key) for bucket in buckets}))
     notes = []
     if key == "frechet":
         notes = ["With few rows this distance is large by chance alone; compare systems, not buckets."]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from polyalign.metrics.groups import group_key
-from polyalign.records import LENGTH_BINS
 from polyalign.tables.entries import Entry
 from polyalign.tables.main import CHARACTER_KEYS, method_rows
-from polyalign.tables.model import Column, Page, Table, language_name
+from polyalign.tables.model import Column, Page, Table
+from polyalign.tables.names import bucket_label, bucket_order, language_name
 from polyalign.tables.notes import page_notes
 
 DATASET_METRICS = (
@@ -27,18 +27,6 @@ BUCKET_METRICS = (
     Column("mean_tokens", "Answer length in tokens", 0, 1),
 )
 """Metrics that are shown, each with the header, direction and digits of its table."""
-
-
-def bucket_order(bucket: str) -> tuple[str, str, int, str]:
-    """Sort key of a bucket: track, family, then length from short to long."""
-    _, track, family, length = (*bucket.split("|"), "", "", "", "")[:4]
-    place = LENGTH_BINS.index(length) if length in LENGTH_BINS else len(LENGTH_BINS)
-    return track, family, place, bucket
-
-
-def bucket_label(bucket: str) -> str:
-    """A bucket without its language: `multi dialogue short`."""
-    return " ".join(bucket.split("|")[1:]) or bucket
 
 
 def dataset_page(entries: Sequence[Entry], language: str) -> Page:

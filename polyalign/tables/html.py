@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polyalign.files import StrPath, write_text
@@ -52,9 +52,9 @@ def to_html(page: Page, figures: Mapping[str, StrPath] | None = None) -> str:
         f"<title>{escape(page.title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(page.title)}</h1>",
         f"<p class='lead'>{escape(page.lead)}</p>" if page.lead else "",
-        _contents(page),
+        _contents(page, list(figures or {})),
         *(_table(table) for table in page.tables),
-        *(_figure(caption, path) for caption, path in (figures or {}).items()),
+        *(_figure(number, *figure) for number, figure in enumerate((figures or {}).items(), 1)),
     ]
     if page.notes:
         notes = "".join(f"<p>{escape(note)}</p>" for note in page.notes)
@@ -62,12 +62,19 @@ def to_html(page: Page, figures: Mapping[str, StrPath] | None = None) -> str:
     return "\n".join(part for part in [*parts, "</body></html>"] if part) + "\n"
 
 
-def _contents(page: Page) -> str:
-    """Links to the tables of a long page."""
+def _contents(page: Page, captions: Sequence[str]) -> str:
+    """Links to the tables and figures of a long page."""
     if len(page.tables) < 4:
         return ""
-    links = (f"<a href='#{html.escape(t.key, quote=True)}'>{html.escape(t.title)}</a>" for t in page.tables)
+    places = [(_anchor(table), table.title) for table in page.tables]
+    places += [(f"figure-{number}", f"Figure: {caption}") for number, caption in enumerate(captions, 1)]
+    links = (f"<a href='#{anchor}'>{html.escape(title)}</a>" for anchor, title in places)
     return f"<nav>{' '.join(links)}</nav>"
+
+
+def _anchor(table: Table) -> str:
+    """The table's key as an identifier, which holds no spaces."""
+    return html.escape(table.key.replace(" ", "-"), quote=True)
 
 
 def _table(table: Table) -> str:
@@ -85,7 +92,7 @@ def _table(table: Table) -> str:
     notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
     of_model = f" <small>({escape(table.models[0])})</small>" if len(table.models) == 1 else ""
     return (
-        f"<h2 id='{escape(table.key, quote=True)}'>{escape(table.title)}</h2><div class='scroll'><table>"
+        f"<h2 id='{_anchor(table)}'>{escape(table.title)}</h2><div class='scroll'><table>"
         f"<thead><tr><th scope='col'>{escape(table.stub)}{of_model}</th>{heads}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>{notes}"
     )
@@ -111,14 +118,14 @@ def _cell(value: Value, column: Column) -> str:
     return f"<td{f' class={kind!r}' if kind else ''}>{text}{small}</td>"
 
 
-def _figure(caption: str, path: StrPath) -> str:
+def _figure(number: int, caption: str, path: StrPath) -> str:
     image = base64.b64encode(Path(path).read_bytes()).decode()
     said = html.escape(caption, quote=True)
     source = f"data:image/png;base64,{image}"
-    return f"<figure><img alt='{said}' src='{source}'></figure>"
+    return f"<figure id='figure-{number}'><img alt='{said}' src='{source}'></figure>"
 
 
-def write_page(page: Page, out: Path, figures: Mapping[str, StrPath]) -> list[Path]:
+def write_page(page: Page, out: Path, figures: Mapping[str, StrPath] | None = None) -> list[Path]:
     """Write the page in every format below `out`; `figures` are PNG files by caption. Returns the files."""
     paths = {kind: out / f"{page.file_name}.{kind}" for kind in ("md", "html", "tex", "csv")}
     write_text(paths["md"], to_markdown(page))

@@ -6,11 +6,12 @@ from typing import Any
 
 from polyalign.data.inventory import GENERATED, CorpusInventory, PublishedCounts, published_inventory
 from polyalign.files import StrPath
-from polyalign.plots.inventory import bucket_order, draw_inventory
+from polyalign.plots.inventory import draw_inventory
 from polyalign.published import CITATION, TEST_ROWS
 from polyalign.records import VIEW_SPLITS
 from polyalign.tables.html import write_page
-from polyalign.tables.model import ALL_LANGUAGES, Column, Page, Row, Table, Tone, Value, language_name
+from polyalign.tables.model import ALL_LANGUAGES, Column, Page, Row, Table, Tone, Value
+from polyalign.tables.names import bucket_label, bucket_order, language_name
 
 CLOSE = 0.01
 """A split that differs from the published one by at most this share, or by `FEW` records, is close to it."""
@@ -158,7 +159,7 @@ def _bucket_table(corpora: Sequence[CorpusInventory]) -> Table:
     rows = []
     for language in dict.fromkeys(corpus.language for corpus in corpora):
         group = [corpus for corpus in corpora if corpus.language == language]
-        for bucket in bucket_order({name for corpus in group for name in _buckets(corpus)}):
+        for bucket in sorted({name for corpus in group for name in _buckets(corpus)}, key=bucket_order):
             counts = {
                 split: sum(corpus.splits[split].buckets.get(bucket, 0) for corpus in group)
                 for split in VIEW_SPLITS
@@ -175,8 +176,7 @@ def _bucket_table(corpora: Sequence[CorpusInventory]) -> Table:
                 "mean_tokens": Value(tokens / records if records else None),
                 "sources": Value(text=", ".join(sources), tone="soft"),
             }
-            label = " ".join(bucket.split("|")[1:])
-            rows.append(Row(language_name(language), bucket, label, values))
+            rows.append(Row(language_name(language), bucket, bucket_label(bucket), values))
     columns = [
         *(Column(split, split, digits=0) for split in VIEW_SPLITS),
         Column("records", "Records", digits=0),

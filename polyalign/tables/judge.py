@@ -16,10 +16,17 @@ from polyalign.judge.replies import CUT, OUT_OF_RANGE, TOO_LONG, UNPARSABLE
 from polyalign.judge.rubric import Rubric, load_rubric
 from polyalign.plots.judge import draw_judge
 from polyalign.published import CITATION, published_judgements
-from polyalign.tables.entries import METHOD_LABELS, cell_parts, in_table_order
-from polyalign.tables.groups import bucket_label, bucket_order
 from polyalign.tables.html import write_page
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.tables.names import (
+    METHOD_LABELS,
+    bucket_label,
+    bucket_order,
+    in_table_order,
+    language_name,
+    names_of,
+    spoken,
+)
 
 CAPTION = "Composites of every system"
 COUNTS = (
@@ -82,7 +89,7 @@ def build_judge(
     png, pdf = out / f"judge_{language}.png", out / f"judge_{language}.pdf"
     cells = _cells(summaries, models)
     titles = {name: spoken(name) for name in load_rubric().composites}
-    draw_judge(summaries, [(cell, *cell_parts(cell)) for cell in cells], titles, page.title, png, pdf)
+    draw_judge(summaries, cells, titles, page.title, png, pdf)
     paths = write_page(page, out, {CAPTION: png})
     return {
         "language": language,
@@ -133,11 +140,6 @@ def judge_page(
     )
 
 
-def spoken(name: str) -> str:
-    """A name of the rubric as words."""
-    return name.replace("_", " ").capitalize()
-
-
 def _cells(summaries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[str]:
     return in_table_order((cell for summary in summaries for cell in summary["cells"]), models)
 
@@ -163,8 +165,7 @@ def _score_tables(summary: Mapping[str, Any], cells: Sequence[str], rubric: Rubr
             values = {name: _estimate(found["means"][name]) for name in names}
             values |= {name: Value(found[name]) for name in ("scored", "capped")}
             values["errors"] = Value(sum(errors.values()), text=", ".join(errors).replace("_", " "))
-            method, model = cell_parts(cell)
-            rows.append(Row(model, method, METHOD_LABELS[method], values))
+            rows.append(Row(*names_of(cell), values))
         tables.append(Table(f"{kind} {judge}", f"{judge}: {kind}", columns, rows, notes=[note]))
     return tables
 
@@ -233,8 +234,7 @@ def _group_tables(summary: Mapping[str, Any], cells: Sequence[str]) -> list[Tabl
         rows = []
         for cell in cells:
             values = {name: _estimate(summary["cells"][cell][key][name][MAIN]) for name in names}
-            method, model = cell_parts(cell)
-            rows.append(Row(model, method, METHOD_LABELS[method], values))
+            rows.append(Row(*names_of(cell), values))
         tables.append(Table(f"{title} {judge}", f"{judge}: {spoken(MAIN).lower()} by {title}", columns, rows))
     return tables
 

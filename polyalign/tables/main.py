@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from polyalign.tables.comparisons import best_cells, by_model, differences_table
 from polyalign.tables.entries import Entry
-from polyalign.tables.model import Column, Page, Row, Table, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.tables.names import language_name
 from polyalign.tables.notes import page_notes
 
 COLUMNS = (

@@ -138,11 +138,3 @@ class Page:
     def file_name(self) -> str:
         """File name without suffix."""
         return self.name if self.language == ALL_LANGUAGES else f"{self.name}_{self.language}"
-
-
-LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
-
-
-def language_name(language: str) -> str:
-    """Name of a language for titles."""
-    return LANGUAGE_NAMES.get(language, language)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from polyalign.methods import ORACLE_METHODS
 from polyalign.published import CITATION, FLAGS, PublishedReport, published_metrics, published_reports
-from polyalign.tables.entries import METHOD_LABELS, Entry
+from polyalign.tables.entries import Entry
 from polyalign.tables.main import value_of
-from polyalign.tables.model import Column, Page, Row, Table, Tone, Value, language_name
+from polyalign.tables.model import Column, Page, Row, Table, Tone, Value
+from polyalign.tables.names import METHOD_LABELS, language_name
 from polyalign.tables.notes import page_notes
 
 TOLERANCE = 0.05
@@ -73,7 +74,7 @@ def published_page(entries: Sequence[Entry], language: str) -> Page:
     return Page("published", title, language, [*tables, _published_table(language)], lead=lead, notes=notes)
 
 
-def judge(entry: Entry, report: PublishedReport, key: str) -> Verdict:
+def verdict_on(entry: Entry, report: PublishedReport, key: str) -> Verdict:
     """The verdict on one metric of one cell."""
     ours, theirs = entry.estimates.get(key), report.value(key)
     if theirs is None:
@@ -114,7 +115,7 @@ def _summary(known: Sequence[tuple[Entry, PublishedReport]], metrics: Sequence[C
     words = (REPRODUCED, DIFFERS, NOT_COMPARABLE)
     rows = []
     for metric in metrics:
-        counts = Counter(judge(entry, report, metric.key).word for entry, report in known)
+        counts = Counter(verdict_on(entry, report, metric.key).word for entry, report in known)
         values = {
             word: Value(text=str(counts[word]), tone=_TONES[word] if counts[word] else "") for word in words
         }
@@ -126,7 +127,7 @@ def _summary(known: Sequence[tuple[Entry, PublishedReport]], metrics: Sequence[C
 def _of_metric(known: Sequence[tuple[Entry, PublishedReport]], metric: Column) -> Table:
     key, rows, reasons = metric.key, [], {}
     for entry, report in known:
-        verdict, ours, theirs = judge(entry, report, key), entry.estimates.get(key), report.value(key)
+        verdict, ours, theirs = verdict_on(entry, report, key), entry.estimates.get(key), report.value(key)
         both = ours is not None and theirs is not None
         mark = ""
         if verdict.why:

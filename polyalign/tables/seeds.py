@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from polyalign.errors import BadInput
 from polyalign.metrics.report import Report
-from polyalign.tables.entries import Entry, refuse_different
+from polyalign.tables.entries import Entry
+from polyalign.tables.guards import refuse_different
 
 
 def by_cell(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -24,8 +24,8 @@ from polyalign.plots import embeddings as plot
 from polyalign.plots import style
 from polyalign.plots.embeddings import Drawn, looks
 from polyalign.plots.style import COLOURS
-from polyalign.tables.embeddings import build_embeddings, in_table_order
-from polyalign.tables.entries import METHOD_LABELS
+from polyalign.tables.embeddings import build_embeddings
+from polyalign.tables.names import METHOD_LABELS, in_table_order
 from tests.embedding_world import WORDS, save_encoder, write_world
 from tests.human_eval_world import HOSTILE, page_data
 

@@ -14,9 +14,10 @@ from polyalign.files import read_json, read_jsonl, write_json, write_jsonl
 from polyalign.human_eval.build import build_sites
 from polyalign.human_eval.exports import read_exports, read_key
 from polyalign.human_eval.sample import choose_rows, draw_prompts
-from polyalign.human_eval.settings import DIMENSIONS, HUMAN
+from polyalign.human_eval.settings import DIMENSIONS
 from polyalign.human_eval.statistics import strengths
 from polyalign.human_eval.summary import correlations, summarize
+from polyalign.methods import HUMAN
 from polyalign.web_page import embed_json
 from tests.human_eval_world import (
     HOSTILE,
@@ -71,7 +72,7 @@ def test_predictions_of_other_records_are_refused(world, tmp_path):
     lines = [row for _, row in read_jsonl(predictions["en_sft_tiny"])]
     lines[2]["id"] = "other"
     write_jsonl(predictions["en_sft_tiny"], lines)
-    with pytest.raises(BadInput, match=r"row 3, id other, field 'id'"):
+    with pytest.raises(BadInput, match=r"row 3, field 'id': found 'other'"):
         built(world, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -137,7 +137,7 @@ def test_the_oracle_prompt_is_told(world):
         ({"source_index": 0}, "field 'source_index': 0 already answered in row 1"),
         ({"source_index": "5"}, "field 'source_index': found '5'"),
         ({"prediction": None}, "field 'prediction': found None"),
-        ({"id": "other"}, "expected 'r5', the id of record 5"),
+        ({"id": "other"}, "expected 'r5', the id of row 5"),
         ({"finish_reason": "eos"}, "field 'finish_reason': found 'eos'"),
     ],
 )

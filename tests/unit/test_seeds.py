@@ -16,8 +16,9 @@ from polyalign.errors import PolyAlignError
 from polyalign.files import read_json
 from polyalign.tables.build import build_tables, in_order
 from polyalign.tables.comparisons import best_cells, difference, seeds_agree
-from polyalign.tables.entries import check_comparable, read_entry
+from polyalign.tables.entries import read_entry
 from polyalign.tables.formats import to_csv, to_markdown
+from polyalign.tables.guards import check_comparable
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Column
 from polyalign.tables.seeds import gather_seeds

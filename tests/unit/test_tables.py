@@ -11,8 +11,9 @@ from polyalign.errors import PolyAlignError
 from polyalign.files import read_json, write_json
 from polyalign.tables.build import FIGURES, PAGES, build_all, build_tables, in_order
 from polyalign.tables.comparisons import difference
-from polyalign.tables.entries import check_comparable, read_entry
+from polyalign.tables.entries import read_entry
 from polyalign.tables.formats import to_csv, to_latex, to_markdown
+from polyalign.tables.guards import check_comparable
 from polyalign.tables.html import to_html
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Page

@@ -13,7 +13,7 @@ from polyalign.tables.ablation import ablation_page
 from polyalign.tables.build import build_tables
 from polyalign.tables.entries import Entry, read_entry
 from polyalign.tables.groups import bucket_page, dataset_page
-from polyalign.tables.published import DIFFERS, NOT_COMPARABLE, REPRODUCED, judge, published_page
+from polyalign.tables.published import DIFFERS, NOT_COMPARABLE, REPRODUCED, published_page, verdict_on
 
 
 @pytest.fixture(scope="module")
@@ -146,26 +146,26 @@ def as_published(entry: Entry, cell: str) -> Entry:
     )
 
 
-def verdict_on(entry: Entry, cell: str, key: str, value: float, interval=(None, None)):
+def verdict_if(entry: Entry, cell: str, key: str, value: float, interval=(None, None)):
     """The verdict if our cell had this value."""
     ours = as_published(entry, cell)
     ours.estimates[key] = value
     ours.interval = lambda key: interval
-    return judge(ours, published_metrics(cell), key)
+    return verdict_on(ours, published_metrics(cell), key)
 
 
 def test_a_figure_in_our_interval_or_close_by_is_reproduced(entries):
     cell = "en_sft_llama3b"
     published = published_metrics(cell).value("qa_f1")
-    assert verdict_on(entries[1], cell, "qa_f1", published * 1.04).word == REPRODUCED
-    assert verdict_on(entries[1], cell, "qa_f1", published * 1.2).word == DIFFERS
+    assert verdict_if(entries[1], cell, "qa_f1", published * 1.04).word == REPRODUCED
+    assert verdict_if(entries[1], cell, "qa_f1", published * 1.2).word == DIFFERS
     wide = (published - 0.01, published * 1.3)
-    assert verdict_on(entries[1], cell, "qa_f1", published * 1.2, wide).word == REPRODUCED
+    assert verdict_if(entries[1], cell, "qa_f1", published * 1.2, wide).word == REPRODUCED
 
 
 def test_flags_forbid_the_metrics_that_they_touch(entries):
     def word(cell, key):
-        return verdict_on(entries[1], cell, key, published_metrics(cell).value(key)).word
+        return verdict_if(entries[1], cell, key, published_metrics(cell).value(key)).word
 
     assert word("en_hdpo_qwen3b", "qa_f1") == NOT_COMPARABLE
     # Another scorer leaves F1 as it is; a constant in BNG leaves TDM as it is.
@@ -177,11 +177,11 @@ def test_flags_forbid_the_metrics_that_they_touch(entries):
 
 def test_our_own_rows_and_features_can_forbid_it_too(entries):
     published = published_metrics("en_sft_llama3b")
-    assert re.search("90 rows here, 51,480 there", judge(entries[1], published, "qa_f1").why)
+    assert re.search("90 rows here, 51,480 there", verdict_on(entries[1], published, "qa_f1").why)
     ours = as_published(entries[1], "en_sft_llama3b")
     plain = Entry(ours.file, ours.report.model_copy(update={"features": entries[1].report.features}))
-    assert "features core-v1 here" in judge(plain, published, "bng").why
-    assert judge(plain, published, "qa_f1").word != NOT_COMPARABLE
+    assert "features core-v1 here" in verdict_on(plain, published, "bng").why
+    assert verdict_on(plain, published, "qa_f1").word != NOT_COMPARABLE
 
 
 def test_the_published_page_counts_verdicts_and_lists_all_figures(entries):
