@@ -140,8 +140,7 @@ def audit(
 @app.command()
 def detect(
     detector: Annotated[
-        Literal["fast_detectgpt", "binoculars", "radar", "detectgpt"],
-        typer.Option(help="fast_detectgpt, binoculars, radar or detectgpt.", metavar="NAME"),
+        str, typer.Option(help="fast_detectgpt, binoculars, radar or detectgpt.", metavar="NAME")
     ],
     models: Annotated[
         list[Path],
