@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyalign.data.record_trees import record_files
 from polyalign.data.views import export_tree_views, export_views, view_paths
 from polyalign.files import read_json, read_jsonl
 from polyalign.records import RecordWriter
@@ -50,6 +51,30 @@ def test_views_of_real_corpora(shared: Path, tmp_path: Path, language: str) -> N
         assert details["splits"][split] == {key: counts[key] for key in ("records", "buckets")}
         assert details["records"][split] == summary["merged"]["current"][split]
     assert not list(tmp_path.glob(".merged*"))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_views_of_constructed_records(shared: Path, tmp_path: Path, language: str) -> None:
+    """The kit's views hold both languages; only the weights depend on that."""
+    edge = shared / "data" / "formatted_edge"
+    # As tables, whose values are not looked at: one record has a style that is none.
+    for dataset, splits in record_files(edge / "dedup_out").items():
+        for split, path in splits.items():
+            with RecordWriter(tmp_path / "in" / dataset / f"{split}.parquet") as writer:
+                for _, record in read_jsonl(path):
+                    writer.write(record)
+    export_tree_views(tmp_path / "in", tmp_path, language, include_validation2=True)
+    for split in ("train", "val", "test", "validation2"):
+        paths, theirs = view_paths(tmp_path, split), view_paths(edge / "views", split)
+        records = published(theirs["current"])
+        ours = [number for number, record in enumerate(records) if record["language"] == language]
+        assert as_text([row for _, row in read_jsonl(paths["current"])]) == as_text(
+            [records[number] for number in ours]
+        )
+        for view in ("llamafactory", "dist_sft"):
+            expected = published(theirs[view])
+            items = [{**item, "dist_sft_weight": None} for item in read_json(paths[view])]
+            assert as_text(items) == as_text([{**expected[n], "dist_sft_weight": None} for n in ours]), view
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
