@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from polyalign.data.llamafactory import INFO_FILE, check_views
+from polyalign.data.llamafactory import CHECKED_ITEMS, INFO_FILE, check_views
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, dump_json, open_parquet, parquet_batches, write_json
 from polyalign.hdpo_weights import DECIMALS
@@ -31,8 +31,6 @@ _SCORE_FIELDS = (
     "lang_weight",
 )
 VIEWS = ("dpo", "hdpo")
-CHECKED_ITEMS = 1000
-"""Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
 
 def dpo_item(record: Mapping[str, Any], pair: Mapping[str, Any]) -> dict[str, Any]:

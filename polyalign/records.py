@@ -199,8 +199,41 @@ def make_record(
         dialogue_history: earlier (role, text) turns, role `user` or `assistant`.
         token_rule: how the answer's tokens are counted for the length bin, see `count_tokens`.
     """
-    answer = normalize_text(human_answer)
-    tokens = count_tokens(answer, token_rule)
+    return normalized_record(
+        id=id,
+        dataset=dataset,
+        split=split,
+        language=language,
+        track=track,
+        family=family,
+        style_bucket=style_bucket,
+        question=normalize_text(question),
+        context=normalize_text(context),
+        dialogue_history=[{"role": role, "text": normalize_text(text)} for role, text in dialogue_history],
+        human_answer=normalize_text(human_answer),
+        meta=meta,
+        token_rule=token_rule,
+    )
+
+
+def normalized_record(
+    *,
+    id: str,
+    dataset: str,
+    split: str,
+    language: str,
+    track: str,
+    family: str,
+    style_bucket: str,
+    question: str,
+    context: str,
+    dialogue_history: list[dict[str, str]],
+    human_answer: str,
+    meta: dict[str, Any],
+    token_rule: str = "neutral",
+) -> dict[str, Any]:
+    """A record from texts that are normalized already; fills length bin, bucket and meta.length_tokens."""
+    tokens = count_tokens(human_answer, token_rule)
     bin_name = length_bin(tokens)
     return {
         "id": id,
@@ -211,10 +244,10 @@ def make_record(
         "family": family,
         "style_bucket": style_bucket,
         "length_bin": bin_name,
-        "question": normalize_text(question),
-        "context": normalize_text(context),
-        "dialogue_history": [{"role": role, "text": normalize_text(text)} for role, text in dialogue_history],
-        "human_answer": answer,
+        "question": question,
+        "context": context,
+        "dialogue_history": dialogue_history,
+        "human_answer": human_answer,
         "bucket_id": bucket_id(language, track, family, bin_name),
         "meta": {**meta, "length_tokens": tokens},
     }

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from polyalign.corpora.catalogue import Corpus, get_corpus
-from polyalign.corpora.source import Draft, Place, Source
+from polyalign.corpora.source import Place, Source
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
-from polyalign.records import SPLITS, RecordWriter, bucket_id, count_tokens, length_bin, normalize_text
+from polyalign.records import SPLITS, RecordWriter, normalize_text, normalized_record
 from polyalign.throughput import collector_paused
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
@@ -130,37 +130,23 @@ def format_records(
     dataset: str, corpus: Corpus, source: Source, token_rule: str = "neutral"
 ) -> Iterator[dict[str, Any]]:
     """Stream the records of a corpus, splits mixed, in source order within each split."""
-    names = (corpus.language, corpus.track, corpus.family)
-    buckets = {name: bucket_id(*names, name) for name in map(length_bin, (1, 41, 121, 241))}
     raw_context, context = "", ""
     for draft in corpus.reader(source):
         # Questions about one text follow each other, so its text is normalized once.
         if draft.context is not raw_context and draft.context != raw_context:
             raw_context, context = draft.context, normalize_text(draft.context)
-        yield _record(dataset, corpus, draft, context, token_rule, buckets)
-
-
-def _record(
-    dataset: str, corpus: Corpus, draft: Draft, context: str, token_rule: str, buckets: dict[str, str]
-) -> dict[str, Any]:
-    """The record of a draft; as `polyalign.records.make_record` makes it, without repeated work."""
-    answer = normalize_text(draft.human_answer)
-    tokens = count_tokens(answer, token_rule)
-    name = length_bin(tokens)
-    draft.meta["length_tokens"] = tokens
-    return {
-        "id": draft.id,
-        "dataset": dataset,
-        "split": draft.split,
-        "language": corpus.language,
-        "track": corpus.track,
-        "family": corpus.family,
-        "style_bucket": corpus.style_bucket,
-        "length_bin": name,
-        "question": normalize_text(draft.question),
-        "context": context,
-        "dialogue_history": draft.history,
-        "human_answer": answer,
-        "bucket_id": buckets[name],
-        "meta": draft.meta,
-    }
+        yield normalized_record(
+            id=draft.id,
+            dataset=dataset,
+            split=draft.split,
+            language=corpus.language,
+            track=corpus.track,
+            family=corpus.family,
+            style_bucket=corpus.style_bucket,
+            question=normalize_text(draft.question),
+            context=context,
+            dialogue_history=draft.history,
+            human_answer=normalize_text(draft.human_answer),
+            meta=draft.meta,
+            token_rule=token_rule,
+        )

@@ -17,6 +17,8 @@ from polyalign.files import StrPath, parse_json, read_json, read_lines
 INFO_FILE = "dataset_info.json"
 ENTRY_KEYS = ("file_name", "formatting", "ranking", "columns", "num_samples", "split", "subset", "folder")
 COLUMNS = ("prompt", "query", "response", "history", "system", "chosen", "rejected")
+CHECKED_ITEMS = 1000
+"""Items of each exported file that exporters read back and check."""
 _REQUIRED = ("prompt", "response")
 _REQUIRED_RANKING = ("prompt", "chosen", "rejected")
 _FIX = "export the views again"

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from polyalign.buckets import weights_of_counts
-from polyalign.data.llamafactory import INFO_FILE, check_views
+from polyalign.data.llamafactory import CHECKED_ITEMS, INFO_FILE, check_views
 from polyalign.data.record_trees import record_files
 from polyalign.data.splits import merge_splits
 from polyalign.data.view_items import columns_of, view_texts
@@ -22,8 +22,6 @@ from polyalign.records import LANGUAGES, VIEW_SPLITS, read_record_batches
 from polyalign.throughput import collector_paused, over_threads
 
 VIEWS = ("current", "llamafactory", "dist_sft")
-CHECKED_ITEMS = 1000
-"""Items of each exported file that are read back and held against LLaMA-Factory's layout."""
 
 
 def view_paths(out_dir: StrPath, split: str) -> dict[str, Path]:
