@@ -25,8 +25,8 @@ from polyalign.files import (
     sha256_file,
     sha256_json,
 )
-from polyalign.hub import MODEL_FILES, TEMPLATE_FILE, fetch_model
 from polyalign.manifest import read_manifest
+from polyalign.model_download import MODEL_FILES, TEMPLATE_FILE, fetch_model
 from polyalign.records import BATCH_ROWS, RECORD_SCHEMA, read_records, records_to_table
 from polyalign.settings import Settings, nearest
 

@@ -1,5 +1,6 @@
 # Input functions of the corpora: where they come from and what the registry says of them.
-from polyalign.data.sources import get_entry, load_registry, mirror_files
+from polyalign.data.registry import get_entry, load_registry
+from polyalign.data.sources import mirror_files
 
 REGISTRY_FILE = ROOT / CFG.sources.registry
 REGISTRY = or_exit(load_registry, REGISTRY_FILE)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from polyalign.downloads import allow_downloads
-from polyalign.hub import fetch_model
 from polyalign.job import run_job
+from polyalign.model_download import fetch_model
 
 
 def main(job):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from polyalign.data.sources import SourcePlace, fetch_source
+from polyalign.data.registry import SourcePlace
+from polyalign.data.sources import fetch_source
 from polyalign.downloads import allow_downloads
 from polyalign.job import run_job
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from polyalign.data.sources import SourcePlace, mirror_source
+from polyalign.data.registry import SourcePlace
+from polyalign.data.sources import mirror_source
 from polyalign.job import run_job
 
 

@@ -15,8 +15,8 @@ import yaml
 
 from polyalign.corpora.catalogue import CORPORA
 from polyalign.data.dedup import POLICY
+from polyalign.data.registry import Registry, SourceEntry, load_registry
 from polyalign.data.scope import POLICIES, ROLES, VERSIONS, load_versions, scope_digest
-from polyalign.data.sources import Registry, SourceEntry, load_registry
 from polyalign.errors import EXIT_CODE, BadInput, PolyAlignError
 from polyalign.files import write_text
 from polyalign.markdown import table

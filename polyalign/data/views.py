@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polyalign.buckets import weights_of_counts
+from polyalign.bucket_weights import weights_of_counts
 from polyalign.data.llamafactory import CHECKED_ITEMS, INFO_FILE, check_views
 from polyalign.data.record_trees import record_files
 from polyalign.data.splits import merge_splits

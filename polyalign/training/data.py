@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from polyalign.buckets import bucket_weights
+from polyalign.bucket_weights import bucket_weights
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, read_table
 from polyalign.progress import track

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polyalign.audit.read import read_facts
 from polyalign.config import load_config, read_config
 from polyalign.critic.recipe import read_recipe
+from polyalign.data.registry import load_registry
 from polyalign.data.scope import load_versions
-from polyalign.data.sources import load_registry
 from polyalign.detection.summary import read_scores
 from polyalign.errors import PolyAlignError
 from polyalign.features.nltk_data import load_packages

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polyalign.buckets import bucket_weights
+from polyalign.bucket_weights import bucket_weights
 from polyalign.records import (
     LENGTH_BINS,
     bucket_id,

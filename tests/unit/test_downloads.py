@@ -13,7 +13,8 @@ import pytest
 from hub_server import COMMIT, FakeHub, Fault, in_seconds, serving
 
 from polyalign import downloads
-from polyalign.data.sources import SourcePlace, list_files
+from polyalign.data.registry import SourcePlace
+from polyalign.data.sources import list_files
 from polyalign.downloads import allow_downloads, download_folder, fetch_url, git_blob_id
 from polyalign.errors import BadInput
 
@@ -58,7 +59,8 @@ def fetch(out: Path, hub: FakeHub, spec: SourcePlace | None = None, **environmen
         "from polyalign import downloads\n"
         "downloads._FIRST_WAIT_S = 0.01\n"
         "from polyalign.errors import BadInput\n"
-        "from polyalign.data.sources import SourcePlace, fetch_source\n"
+        "from polyalign.data.registry import SourcePlace\n"
+        "from polyalign.data.sources import fetch_source\n"
         "spec = SourcePlace.model_validate_json(sys.argv[1])\n"
         "try:\n"
         "    print(json.dumps(fetch_source('dolly', sys.argv[2], entry=spec)))\n"

@@ -17,7 +17,7 @@ from polyalign.data.inventory import (
     inventory_of_run,
     published_inventory,
 )
-from polyalign.data.sources import load_registry
+from polyalign.data.registry import load_registry
 from polyalign.errors import BadInput
 from polyalign.files import write_table
 from polyalign.manifest import write_manifest

@@ -11,9 +11,9 @@ from polyalign.config import read_config
 from polyalign.corpora.catalogue import CORPORA
 from polyalign.corpora.formatting import format_corpus
 from polyalign.data.dedup import POLICY
+from polyalign.data.registry import load_registry
 from polyalign.data.scope import ScopeVersion, check_version, load_versions, scope_digest
 from polyalign.data.scope_page import PAGE_FILE, current_digest, scope_page
-from polyalign.data.sources import load_registry
 from polyalign.errors import BadInput
 from polyalign.files import read_jsonl
 

@@ -7,14 +7,8 @@ import pytest
 import yaml
 
 from polyalign.corpora.catalogue import CORPORA
-from polyalign.data.sources import (
-    SourceEntry,
-    get_entry,
-    list_files,
-    load_registry,
-    mirror_source,
-    verify_source,
-)
+from polyalign.data.registry import SourceEntry, get_entry, load_registry
+from polyalign.data.sources import list_files, mirror_source, verify_source
 from polyalign.errors import BadInput, BadInputs
 from polyalign.manifest import write_manifest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 FOUNDATION = {
     "answer_texts",
     "archives",
-    "buckets",
+    "bucket_weights",
     "digest",
     "environments",
     "errors",
@@ -31,7 +31,7 @@ STAGES = (
         "data",
         "downloads",
         "demo",
-        "hub",
+        "model_download",
         "tiny_model",
     },
     {"features"},

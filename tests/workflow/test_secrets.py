@@ -11,9 +11,9 @@ import pytest
 from answering_server import answering
 from hub_server import FakeHub, serving
 from model_families import record_of, save_model
-from test_hub import fetch
 from test_inference_runner import run as answer
 from test_inference_runner import write_records
+from test_model_download import fetch
 
 from polyalign.errors import PolyAlignError
 from polyalign.manifest import write_manifest

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from polyalign.buckets import bucket_weights
+from polyalign.bucket_weights import bucket_weights
 
 
 def test_every_bucket_has_the_same_mass_and_the_mean_weight_is_one():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, FakeHub, Fault, serving
 
-from polyalign import hub
+from polyalign import model_download
 
 FILES = {
     "config.json": b"{}",
@@ -37,7 +37,7 @@ def fetch(
         "import json, sys\n"
         "from polyalign import downloads\n"
         "from polyalign.errors import BadInput\n"
-        "from polyalign.hub import fetch_model\n"
+        "from polyalign.model_download import fetch_model\n"
         "downloads._FIRST_WAIT_S = 0.01\n"
         "repository, revision, out, endpoint = sys.argv[1:]\n"
         "try:\n"
@@ -51,7 +51,7 @@ def fetch(
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HOME": f"{out}.home",
-        "PYTHONPATH": str(Path(hub.__file__).parent.parent),
+        "PYTHONPATH": str(Path(model_download.__file__).parent.parent),
     }
     return subprocess.run(
         [sys.executable, "-c", code, repository, revision, str(out), server.address],
