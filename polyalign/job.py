@@ -11,6 +11,7 @@ from typing import Any
 from polyalign.environments import enter_environment
 from polyalign.errors import PolyAlignError, storage_problem
 from polyalign.manifest import write_manifest
+from polyalign.slim_import import spare_pandas
 
 log = logging.getLogger("polyalign")
 
@@ -78,6 +79,7 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         log.error(message)
         show(message)
 
+    spare_pandas()
     if devices := os.environ.get("CUDA_VISIBLE_DEVICES"):
         log.info("GPUs given to this job: CUDA_VISIBLE_DEVICES=%s", devices)
     try:

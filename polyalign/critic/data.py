@@ -68,8 +68,8 @@ def read_pairs(path: StrPath) -> PairData:
         chosen=np.array([place[text] for text in chosen], dtype=np.int64),
         rejected=np.array([place[text] for text in rejected], dtype=np.int64),
         buckets=table["bucket_id"].to_pylist(),
-        chosen_target=table["chosen_target"].to_pandas().to_numpy(np.float64, na_value=np.nan),
-        rejected_target=table["rejected_target"].to_pandas().to_numpy(np.float64, na_value=np.nan),
+        chosen_target=table["chosen_target"].to_numpy().astype(np.float64),
+        rejected_target=table["rejected_target"].to_numpy().astype(np.float64),
     )
 
 

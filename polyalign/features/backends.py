@@ -19,7 +19,6 @@ from polyalign.features.core_tagging import C5_CLASSES, HantaTagger, jieba_class
 from polyalign.features.grammar import Tags
 from polyalign.features.names import check_feature_set
 from polyalign.features.sentiment import PackageSentiment, Polarity
-from polyalign.features.slim_import import slim_import
 from polyalign.features.tokens import (
     CJK_TOKENS,
     LEXICAL,
@@ -29,6 +28,7 @@ from polyalign.features.tokens import (
     rule_sentences,
 )
 from polyalign.features.units import SplitText, Units
+from polyalign.slim_import import slim_import
 
 # Feature group -> the package of NLTK data whose content decides its answers.
 _NLTK_DATA = {

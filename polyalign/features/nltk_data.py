@@ -19,9 +19,9 @@ from pydantic import Field
 from polyalign.archives import member_names, open_zip, read_member
 from polyalign.downloads import fetch_url
 from polyalign.errors import BadInput, PolyAlignError
-from polyalign.features.slim_import import slim_import
 from polyalign.files import StrPath, atomic_path
 from polyalign.settings import Settings, read_settings, read_yaml
+from polyalign.slim_import import slim_import
 
 REGISTRY = Path(__file__).resolve().parents[2] / "config" / "nltk_data.yaml"
 COMMAND = "python -m polyalign nltk-data --out resources/nltk_data"

@@ -11,8 +11,8 @@ from typing import Any
 from polyalign.features.nltk_data import read_package
 from polyalign.features.perceptron import BatchTagger
 from polyalign.features.sentiment import NltkSentiment
-from polyalign.features.slim_import import slim_import
 from polyalign.features.tokens import Tokenize
+from polyalign.slim_import import slim_import
 
 _JUDGED_LIMIT = 300_000
 

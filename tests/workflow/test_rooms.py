@@ -22,6 +22,7 @@ FOUNDATION = {
     "published",
     "records",
     "settings",
+    "slim_import",
     "throughput",
     "web_page",
 }
