@@ -19,7 +19,10 @@ _SPLIT_PLACES = {"train": -0.2, "val": 0.0, "test": 0.2}
 # From light to dark, so that the order survives grey.
 _BIN_COLOURS = {"short": "#c6dbef", "medium": "#6baed6", "long": "#2171b5", "xlong": "#08306b"}
 _ROW = 0.34
-_KEY = "Length of the human answer in tokens: short up to 40, medium up to 120, long up to 240, xlong above."
+_KEY = (
+    "Records of train, val and test. Length of the human answer in tokens: short up to 40, medium up to 120, "
+    "long up to 240, xlong above."
+)
 
 
 def draw_inventory(corpora: Sequence[CorpusInventory], png: StrPath, pdf: StrPath) -> None:
@@ -118,5 +121,5 @@ def _draw_lengths(axes: "Axes", group: Sequence[CorpusInventory]) -> None:
     axes.set_ylim(len(group) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("share of the records of train, val and test, %; their number at the end")
+    axes.set_xlabel("share of the records, %; their number at the end")
     plain(axes, grid="x")

@@ -23,7 +23,7 @@ from polyalign.tables.guards import check_comparable
 from polyalign.tables.html import write_page
 from polyalign.tables.main import main_page
 from polyalign.tables.model import Page
-from polyalign.tables.names import METHOD_LABELS, language_name
+from polyalign.tables.names import language_name, method_rank
 from polyalign.tables.published import published_page
 from polyalign.tables.seeds import gather_seeds
 
@@ -114,13 +114,7 @@ def build_all(metric_files: Sequence[StrPath], out_dir: StrPath) -> list[dict]:
 def in_order(entries: Sequence[Entry], models: Sequence[str] = ()) -> list[Entry]:
     """Entries by model and, within it, in the order in which methods build on each other."""
     order = list(dict.fromkeys([*models, *(entry.model for entry in entries)]))
-    ranks = list(METHOD_LABELS)
-
-    def place(entry: Entry) -> tuple[int, int]:
-        rank = ranks.index(entry.method) if entry.method in ranks else len(ranks)
-        return order.index(entry.model), rank
-
-    return sorted(entries, key=place)
+    return sorted(entries, key=lambda entry: (order.index(entry.model), method_rank(entry.method)))
 
 
 def _language_of(entries: Sequence[Entry]) -> str:

@@ -45,14 +45,19 @@ def names_of(system: str) -> tuple[str, str, str]:
     return GIVEN, system, "Human" if system == HUMAN else system
 
 
+def method_rank(method: str) -> int:
+    """Place of a method in a table: methods build on those before them; names of other kinds come last."""
+    ranks = list(METHOD_LABELS)
+    return ranks.index(method) if method in ranks else len(ranks)
+
+
 def in_table_order(systems: Iterable[str], models: Sequence[str] = ()) -> list[str]:
     """Systems, each once, by model and method; models that are not among `models`, and other systems, as they come."""
     known = list(dict.fromkeys(systems))
     order = list(dict.fromkeys([*models, *(names_of(system)[0] for system in known)]))
-    ranks = list(METHOD_LABELS)
 
     def place(system: str) -> tuple[int, int]:
         model, method, _ = names_of(system)
-        return order.index(model), ranks.index(method) if method in ranks else len(ranks)
+        return order.index(model), method_rank(method)
 
     return sorted(known, key=place)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polyalign.methods import ORACLE_METHODS
+from polyalign.methods import METHODS, ORACLE_METHODS
 from polyalign.published import CITATION, FLAGS, PublishedReport, published_metrics, published_reports
 from polyalign.tables.entries import Entry
 from polyalign.tables.main import value_of
@@ -152,7 +152,7 @@ def _of_metric(known: Sequence[tuple[Entry, PublishedReport]], metric: Column) -
 def _published_table(language: str) -> Table:
     """What the paper published for a language; figures that a flag touches are marked."""
     reports = [report for report in published_reports() if report.main and report.language == language]
-    order = [*METHOD_LABELS, "hdporef"]
+    order = list(METHODS)
     models = list(dict.fromkeys(report.model for report in reports))
     reports.sort(key=lambda report: (models.index(report.model), order.index(report.method)))
     rows, flags = [], {}
