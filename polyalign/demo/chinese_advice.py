@@ -2,8 +2,10 @@
 
 import random
 
+from polyalign.demo import styles
 from polyalign.demo.chinese_words import TOPICS
 from polyalign.demo.grammar import Grammar, grow
+from polyalign.demo.styles import about_a_hobby, listed_advice
 
 # kind of question -> (questions, first sentences of an answer)
 KINDS = {
@@ -175,16 +177,10 @@ CHAT = {
     "story_end": ("换作你会怎么办？", "嗯，这就是我的一天！", "你真该来看看！！", "是不是很夸张？"),
 }
 
-# Steps in the first of the two lists of a very long answer.
-SECTION_STEPS = 7
-
 
 def hobby(rng: random.Random) -> Grammar:
-    """A grammar about one hobby, with the action, problem and tool that the conversation turns on."""
-    grammar = Grammar(rng, ADVICE, CHAT, rng.choice(TOPICS))
-    for name, symbol in (("focus", "action"), ("trouble", "problem"), ("gear", "tool")):
-        grammar.bind(name, symbol)
-    return grammar
+    """A grammar about one hobby."""
+    return about_a_hobby(rng, ADVICE, CHAT, rng.choice(TOPICS))
 
 
 def advice_question(grammar: Grammar) -> tuple[str, str]:
@@ -202,31 +198,9 @@ def advice_answer(grammar: Grammar, kind: str, length: str) -> str:
     if length == "medium":
         opening = grammar.sentence("view") + lead
         return grow(rng, length, lambda _: grammar.sentence("connected"), joiner="", opening=opening)
-    bulleted = rng.random() < 0.4
-
-    def step(number: int) -> str:
-        if length == "xlong" and number == SECTION_STEPS:
-            return "\n" + grammar.sentence("second_heading")
-        if number > SECTION_STEPS:
-            number -= SECTION_STEPS + 1
-        return ("- " if bulleted else f"{number + 1}. ") + grammar.sentence("step")
-
-    opening = f"{grammar.sentence('heading')}\n{lead}{grammar.sentence('announce')}"
-    return grow(rng, length, step, joiner="\n", opening=opening, closing=grammar.sentence("note"))
+    return listed_advice(grammar, length, lead, joiner="")
 
 
 def chat_answer(grammar: Grammar, length: str) -> str:
-    """A friend's reply: a quick exclamation, casual chatter, or a whole story with quotes and dots."""
-    if length == "short":
-        return grammar.sentence("quick")
-    if length == "medium":
-        opening = grammar.sentence("chatter_start")
-        return grow(grammar.rng, length, lambda _: grammar.sentence("chatter"), joiner="", opening=opening)
-    return grow(
-        grammar.rng,
-        length,
-        lambda _: grammar.sentence("story"),
-        joiner="",
-        opening=grammar.sentence("story_start"),
-        closing=grammar.sentence("story_end"),
-    )
+    """A friend's reply; see `styles.chat_answer`."""
+    return styles.chat_answer(grammar, length, joiner="")

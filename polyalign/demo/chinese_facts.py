@@ -2,8 +2,9 @@
 
 import random
 
+from polyalign.demo import styles
 from polyalign.demo.chinese_words import PLACES
-from polyalign.demo.grammar import Grammar, grow
+from polyalign.demo.grammar import Grammar
 
 # attribute -> (sentences of the passage, questions); the answer is the attribute's value, verbatim.
 FACTS = {
@@ -114,16 +115,5 @@ def fact_question(grammar: Grammar, attribute: str) -> tuple[str, str]:
 
 
 def passage_answer(grammar: Grammar, length: str) -> str:
-    """The assistant's summary of a passage: one sentence, a paragraph, or a titled list of entries."""
-    if length == "short":
-        return grammar.sentence("gist")
-    if length == "medium":
-        opening = grammar.sentence("gist")
-        return grow(grammar.rng, length, lambda _: grammar.sentence("told"), joiner="", opening=opening)
-    return grow(
-        grammar.rng,
-        length,
-        lambda _: "- " + grammar.sentence("entry"),
-        joiner="\n",
-        opening=grammar.expand("## {name}{kind}\n{gist}要点如下："),
-    )
+    """The assistant's summary of a passage; see `styles.passage_answer`."""
+    return styles.passage_answer(grammar, length, joiner="", opening="## {name}{kind}\n{gist}要点如下：")

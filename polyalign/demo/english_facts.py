@@ -2,8 +2,9 @@
 
 import random
 
+from polyalign.demo import styles
 from polyalign.demo.english_words import BOOKINGS, PLACES, STORIES
-from polyalign.demo.grammar import Grammar, grow
+from polyalign.demo.grammar import Grammar
 
 # attribute -> (sentence of the passage, questions); the answer is the attribute's value, verbatim.
 FACTS = {
@@ -122,23 +123,9 @@ def fact_question(grammar: Grammar, attribute: str) -> tuple[str, str]:
 
 
 def passage_answer(grammar: Grammar, length: str) -> str:
-    """The assistant's summary of a passage: one sentence, a paragraph, or a titled list of entries."""
-    if length == "short":
-        return grammar.sentence("gist")
-    if length == "medium":
-        return grow(
-            grammar.rng,
-            length,
-            lambda _: grammar.sentence("told"),
-            joiner=" ",
-            opening=grammar.sentence("gist"),
-        )
-    return grow(
-        grammar.rng,
-        length,
-        lambda _: "- " + grammar.sentence("entry"),
-        joiner="\n",
-        opening=grammar.expand("## The {name} {kind}\n{^gist} Facts from the text:"),
+    """The assistant's summary of a passage; see `styles.passage_answer`."""
+    return styles.passage_answer(
+        grammar, length, joiner=" ", opening="## The {name} {kind}\n{^gist} Facts from the text:"
     )
 
 

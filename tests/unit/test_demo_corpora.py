@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polyalign.corpora.catalogue import CORPORA
 from polyalign.corpora.formatting import format_corpus
 from polyalign.data.dedup import find_duplicates, rows_to_remove
 from polyalign.demo import chinese_advice, english_advice, english_explanations, english_search
@@ -16,17 +17,9 @@ from polyalign.errors import BadInput
 from polyalign.files import sha256_file
 from polyalign.records import SPLITS, count_tokens, length_bin, read_records
 
-ENGLISH = (
-    "coqa",
-    "dailydialog",
-    "dolly",
-    "eli5_category",
-    "ms_marco",
-    "multiwoz",
-    "natural_questions",
-    "squad_v2",
+ENGLISH, CHINESE = (
+    [name for name in WRITERS if CORPORA[name].language == language] for language in ("en", "zh")
 )
-CHINESE = ("coig_cqia", "cmrc2018", "drcd", "oasst2_zh")
 ROWS, SEED = 300, 2
 MIN_BUCKET = 20
 
