@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from polyalign.data.inventory import inventory_of_run
+from polyalign.data.inventory import take_inventories
 from polyalign.job import run_job
 from polyalign.tables.inventory import build_inventory
 
 
 def main(job):
     return build_inventory(
-        inventory_of_run(".", job.params.corpora),
+        take_inventories(
+            job.params.corpora, job.input.raw, job.input.formatted, job.input.records, job.input.removed
+        ),
         Path(job.output.md).parent,
         licences=job.params.licences,
         reasons=job.params.reasons,

@@ -4,7 +4,7 @@ Everything is read batch by batch, two columns of it, so memory does not grow wi
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from csv import DictReader
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polyalign.data.record_trees import group_by_corpus
 from polyalign.data.splits import CORPUS_SPLIT
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_table
 from polyalign.manifest import read_manifest
 from polyalign.published import FOLDER
-from polyalign.records import SPLITS, VIEW_SPLITS, read_record_batches
+from polyalign.records import VIEW_SPLITS, read_record_batches
 
 GENERATED = "generated"
 _TOKENS = '"length_tokens": (?P<tokens>[0-9]+)'
@@ -137,23 +138,30 @@ def take_inventory(
     )
 
 
-def inventory_of_run(folder: StrPath, corpora: Mapping[str, Sequence[str]]) -> list[CorpusInventory]:
-    """The inventory of a working directory, corpora in the order given: {language: corpora}."""
-    root, found = Path(folder), []
-    for language, datasets in corpora.items():
-        removed = read_table(root / f"results/deduped/{language}_removed.parquet")
-        for dataset in datasets:
-            tables = root / "results/deduped" / dataset
-            found.append(
-                take_inventory(
-                    dataset,
-                    language,
-                    root / "resources/raw" / dataset / "manifest.json",
-                    root / "results/formatted" / dataset / "manifest.json",
-                    {split: tables / f"{split}.parquet" for split in SPLITS},
-                    removed,
-                )
-            )
+def take_inventories(
+    corpora: Mapping[str, Sequence[str]],
+    raw: Iterable[StrPath],
+    formatted: Iterable[StrPath],
+    records: Iterable[StrPath],
+    removed: Iterable[StrPath],
+) -> list[CorpusInventory]:
+    """The inventories of some corpora, in the order given.
+
+    Args:
+        corpora: {language: its corpora}.
+        raw, formatted: manifests of each corpus, in folders named after it.
+        records: deduplicated records, `{dataset}/{split}.parquet`.
+        removed: what deduplication removed from each language, in their order.
+    """
+    raw_manifests, manifests = (
+        {Path(path).parent.name: path for path in paths} for paths in (raw, formatted)
+    )
+    tables, found = group_by_corpus(records), []
+    for (language, datasets), table in zip(corpora.items(), map(read_table, removed), strict=True):
+        found += [
+            take_inventory(name, language, raw_manifests[name], manifests[name], tables[name], table)
+            for name in datasets
+        ]
     return found
 
 

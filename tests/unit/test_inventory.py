@@ -14,8 +14,8 @@ from polyalign.data.inventory import (
     PublishedCounts,
     SplitCounts,
     count_split,
-    inventory_of_run,
     published_inventory,
+    take_inventories,
 )
 from polyalign.data.registry import load_registry
 from polyalign.errors import BadInput
@@ -134,13 +134,11 @@ def test_published_counts_are_of_the_corpora_in_scope() -> None:
     assert sum(tests) == TEST_ROWS["zh"]
 
 
-def make_run(folder: Path) -> Path:
-    """A working directory with one corpus: three records formatted, one of them a duplicate."""
+def taken(folder: Path) -> CorpusInventory:
+    """The inventory of a corpus of three records formatted, one of them a duplicate."""
+    write_manifest(folder / "raw/dolly/manifest.json", step="mirror_source", details={"obtained": "mirror"})
     write_manifest(
-        folder / "resources/raw/dolly/manifest.json", step="mirror_source", details={"obtained": "mirror"}
-    )
-    write_manifest(
-        folder / "results/formatted/dolly/manifest.json",
+        folder / "formatted/dolly/manifest.json",
         step="format_corpus",
         details={"split_counts": {"train": 2, "dev": 1, "test": 1}, "dropped": {"empty answer": 4}},
     )
@@ -150,19 +148,24 @@ def make_run(folder: Path) -> Path:
         "test": [record(2, "c " * 50, "test")],
     }
     for split in SPLITS:
-        write_records(folder / f"results/deduped/dolly/{split}.parquet", rows.get(split, []))
+        write_records(folder / f"deduped/dolly/{split}.parquet", rows.get(split, []))
     removed = [
         {"id": "x", "dataset": "dolly", "split": "train", "row": 1, "cause": "cross_split"},
         {"id": "y", "dataset": "coqa", "split": "train", "row": 1, "cause": "same_split"},
     ]
-    write_table(
-        folder / "results/deduped/en_removed.parquet", pa.Table.from_pylist(removed, schema=REMOVED_SCHEMA)
+    write_table(folder / "en_removed.parquet", pa.Table.from_pylist(removed, schema=REMOVED_SCHEMA))
+    (corpus,) = take_inventories(
+        {"en": ["dolly"]},
+        [folder / "raw/dolly/manifest.json"],
+        [folder / "formatted/dolly/manifest.json"],
+        [folder / f"deduped/dolly/{split}.parquet" for split in SPLITS],
+        [folder / "en_removed.parquet"],
     )
-    return folder
+    return corpus
 
 
 def test_the_inventory_of_a_run_in_every_format(tmp_path: Path) -> None:
-    (corpus,) = inventory_of_run(make_run(tmp_path), {"en": ["dolly"]})
+    corpus = taken(tmp_path)
     assert corpus.duplicates == {"cross_split": 1}
     assert corpus.dropped == {"empty answer": 4}
     assert [corpus.records(split) for split in ("train", "val", "test")] == [1, 1, 1]
