@@ -29,7 +29,9 @@ def test_no_other_file_lies_beside_them(root):
 @pytest.mark.parametrize("stage, variant", VARIANTS)
 def test_everything_is_pinned(root, stage, variant):
     dependencies = yaml.safe_load((root / "envs" / file_name(stage, variant)).read_text())["dependencies"]
-    (listed,) = [item["pip"] for item in dependencies if isinstance(item, dict)]
+    *by_conda, by_pip = dependencies
+    assert by_conda == ["python=3.11", "pip"]
+    (listed,) = by_pip.values()
     for line in listed:
         if not line.startswith("--extra-index-url https://download.pytorch.org/whl/"):
             (specifier,) = Requirement(line).specifier

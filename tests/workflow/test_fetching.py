@@ -56,11 +56,14 @@ def run(root: Path, tmp_path: Path) -> Run:
     return snakemake
 
 
-def registry(root: Path, folder: Path) -> Path:
-    """The registry that ships, with two corpora that come from the local server."""
+def registry(root: Path, folder: Path, **revisions: str) -> Path:
+    """The registry that ships, with two corpora that come from the local server, at v1 unless told otherwise."""
     values = yaml.safe_load((root / "config" / "sources.yaml").read_text())
     for dataset in CORPORA:
-        values["corpora"][dataset]["hub"] = {"repo": "some/corpus", "revision": "v1"}
+        values["corpora"][dataset]["hub"] = {
+            "repo": "some/corpus",
+            "revision": revisions.get(dataset, "v1"),
+        }
     path = folder / "sources.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -101,6 +104,12 @@ def test_fetched_one_after_another_with_commit_and_digests(
     )
     assert again.returncode == 0, again.stderr
     assert len(hub.requests) == asked
+    # Another revision of one corpus.
+    registry(root, tmp_path, dolly="v2")
+    planned = run("-n", *options).stdout
+    assert "'revision': 'v1'" in planned
+    assert "'revision': 'v2'" in planned
+    assert planned.count("rule fetch_source:") == planned.count("wildcards: dataset=dolly") == 1
 
 
 def test_a_copy_follows_its_mirror(tmp_path: Path, run: Run) -> None:
