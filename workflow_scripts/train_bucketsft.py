@@ -19,6 +19,7 @@ def main(job):
         max_length=job.params.max_length,
         code=job.params.code,
         gpus=job.resources.gpu,
+        nodes=job.resources.get("nodes", 1),
     )
 
 

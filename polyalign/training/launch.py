@@ -5,13 +5,16 @@ process needs to know to job.json and either trains itself or starts
 
     accelerate launch --config_file config/accelerate/NAME.yaml --num_processes N -m MODULE job.json
 
-whose processes read that file. SIGTERM is passed on, so that a preempted job saves its state.
+whose processes read that file. SIGTERM is passed on, so that a preempted job saves its state. On several nodes of a
+Slurm job, `srun` starts that command on each of them, through `polyalign.training.node`.
 """
 
 import importlib.util
 import logging
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,29 +45,55 @@ def in_place(recipe: Recipe, gpus: int, processes: int) -> bool:
     return alone and recipe.launcher == "auto"
 
 
-def launch_command(name: str, processes: int, precision: str, module: str, job: Path) -> list[str]:
+def launch_command(
+    name: str, processes: int, precision: str, module: str, job: Path, nodes: int = 1
+) -> list[str]:
     """The command that trains `job` in `processes` processes under config/accelerate/`name`.yaml.
 
     Args:
+        processes: on all nodes together.
         precision: `bfloat16` (autocast) or `float32`.
         module: run in every process, with the path of `job` as its argument.
+        nodes: nodes of the Slurm job that this process runs in, on the first of them.
 
     Raises:
-        PolyAlignError: DeepSpeed is asked for and not installed.
+        PolyAlignError: DeepSpeed or srun is needed and not there, or the nodes cannot share the processes equally.
     """
     if name == "zero3" and importlib.util.find_spec("deepspeed") is None:
         raise PolyAlignError(
             "distributed: zero3 needs DeepSpeed; fix: pip install deepspeed in the training environment, "
             "or distributed: fsdp"
         )
-    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command = (
+        [sys.executable, "-m", "accelerate.commands.launch"] if nodes == 1 else _on_nodes(nodes, processes)
+    )
     command += ["--config_file", str(CONFIGS / f"{name}.yaml"), "--num_processes", str(processes)]
     command += ["--mixed_precision", "bf16" if precision == "bfloat16" else "no"]
     if name == "cpu" and processes > 1:
         # By its configuration alone, accelerate starts CPU processes through MPI; this flag stands for
         # torch's launcher, and `use_cpu` in the file keeps the processes on the CPU.
         command.append("--multi_gpu")
-    return [*command, "--main_process_port", "0", "-m", module, str(job)]
+    port = 0 if nodes == 1 else _free_port()  # 0: accelerate finds one, on this node alone
+    return [*command, "--main_process_port", str(port), "-m", module, str(job)]
+
+
+def _on_nodes(nodes: int, processes: int) -> list[str]:
+    """The start of a command that runs accelerate's launcher once on every node of the Slurm job."""
+    if processes % nodes:
+        raise PolyAlignError(
+            f"{processes} processes do not share {nodes} nodes; fix: gpus: a multiple of {nodes}"
+        )
+    if shutil.which("srun") is None:
+        raise PolyAlignError(f"nodes: {nodes} needs srun, which is not found; fix: nodes: 1 outside Slurm")
+    command = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    command += [sys.executable, "-m", "polyalign.training.node"]
+    return [*command, "--num_machines", str(nodes), "--main_process_ip", socket.gethostname()]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
 
 
 def run_launched(command: list[str]) -> None:

@@ -55,6 +55,7 @@ class Job:
     seed: int
     gpus: int = 0
     processes: int = 1
+    nodes: int = 1
     critic_dir: str | None = None
     buckets: list[str] = field(default_factory=list)
     resume: str | None = None
@@ -171,8 +172,10 @@ def train(job: Job, make_trainer: MakeTrainer, module: str) -> str:
     path = Path(job.state_dir) / JOB
     write_json(path, asdict(job))
     name = launch_config(settings, job.gpus, job.processes)
-    run_launched(launch_command(name, job.processes, precision_of(settings, job.gpus), module, path))
-    return f"accelerate launch with config/accelerate/{name}.yaml"
+    precision = precision_of(settings, job.gpus)
+    run_launched(launch_command(name, job.processes, precision, module, path, job.nodes))
+    where = f" on {job.nodes} nodes" if job.nodes > 1 else ""
+    return f"accelerate launch with config/accelerate/{name}.yaml{where}"
 
 
 def check_tracker(recipe: Recipe) -> None:
@@ -214,6 +217,7 @@ def train_cell(
     critic_dir: StrPath | None = None,
     buckets: list[str] | None = None,
     processes: int | None = None,
+    nodes: int = 1,
 ) -> dict[str, Any]:
     """Run one training job, resuming where an earlier try stopped, and write its checkpoint folder.
 
@@ -222,6 +226,7 @@ def train_cell(
         tokenize: writes {split}.arrow files of tokenized rows into a folder and counts them.
         make_trainer, module: builds the trainer; the module whose main does so in other processes.
         processes: training processes, one a device; None for one a GPU.
+        nodes: nodes of a Slurm job that the processes are spread over.
 
     Returns:
         Details for the manifest: recipe, rows, tokens, steps, final values, template digest, precision,
@@ -252,6 +257,7 @@ def train_cell(
         seed=seed,
         gpus=gpus,
         processes=processes,
+        nodes=nodes,
         critic_dir=None if critic_dir is None else str(critic_dir),
         buckets=list(buckets or []),
         resume=None if resume is None else str(resume),

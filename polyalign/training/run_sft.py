@@ -50,6 +50,7 @@ def train_sft(
     code: str,
     gpus: int = 0,
     processes: int | None = None,
+    nodes: int = 1,
 ) -> dict[str, Any]:
     """Train `sft` or `bucketsft`, as the recipe's method says.
 
@@ -61,7 +62,8 @@ def train_sft(
         work_root: where resumable state is kept, in {cell}/{fingerprint}.
         max_length: tokens of prompt and answer together.
         code: digest of the code that trains; another digest starts clean.
-        gpus: GPUs to use; 0 trains on CPU.
+        gpus: GPUs to use, on all nodes together; 0 trains on CPU.
+        processes, nodes: as in `polyalign.training.run.train_cell`.
 
     Returns:
         Details for the manifest.
@@ -97,6 +99,7 @@ def train_sft(
         code=code,
         gpus=gpus,
         processes=processes,
+        nodes=nodes,
         make_trainer=make_trainer,
         module="polyalign.training.run_sft",
     )

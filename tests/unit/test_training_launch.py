@@ -239,6 +239,40 @@ def test_sharded_weights_train_as_whole_ones_do(world, tmp_path, monkeypatch):
     assert details["cpu"]["parameters"] == details["fsdp"]["parameters"]
 
 
+# What srun does with such a command, on this machine: one process a node, which is told its number.
+SRUN = """#!{python}
+import os, subprocess, sys
+options = [word for word in sys.argv[1:] if word.startswith("--nodes=")]
+command = sys.argv[sys.argv.index({python!r}):]
+nodes = int(options[0].split("=")[1])
+started = [subprocess.Popen(command, env={{**os.environ, "SLURM_NODEID": str(node)}}) for node in range(nodes)]
+sys.exit(max(process.wait() for process in started))
+"""
+
+
+def test_sft_on_two_nodes_is_that_of_one_process(world, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    srun = tmp_path / "bin/srun"
+    srun.write_text(SRUN.format(python=sys.executable))
+    srun.chmod(0o755)
+    chosen = recipe("sft", micro_batch_size=1, max_steps=2)
+    given = {"train": world / "train.parquet", "val": None, "recipe": chosen}
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+    train_sft(**given, **arguments(world, tmp_path / "one"))
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PolyAlignError, match="nodes: 2 needs srun"):
+        train_sft(**given, **arguments(world, tmp_path / "two"), processes=2, nodes=2)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{path}")
+    details = train_sft(**given, **arguments(world, tmp_path / "two"), processes=2, nodes=2)
+    assert details["launched"] == "accelerate launch with config/accelerate/cpu.yaml on 2 nodes"
+    assert details["devices"] == 2
+    assert close(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    with pytest.raises(PolyAlignError, match="4 processes do not share 3 nodes"):
+        train_sft(**given, **arguments(world, tmp_path / "three"), processes=4, nodes=3)
+
+
 SLEEPER = """
 import signal, sys, time
 from pathlib import Path
