@@ -27,6 +27,7 @@ from polyalign.files import (
 )
 from polyalign.manifest import read_manifest
 from polyalign.model_download import MODEL_FILES, TEMPLATE_FILE, fetch_model
+from polyalign.model_folders import check_weights
 from polyalign.records import BATCH_ROWS, RECORD_SCHEMA, read_records, records_to_table
 from polyalign.settings import Settings, nearest
 
@@ -293,8 +294,7 @@ def _copy_checkpoint(folder: Path, target: Path, chat_template: str | None) -> N
             raise BadInput(
                 f"no {what} in the checkpoint", file=folder / needed, fix="give the folder of a model"
             )
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise BadInput("no safetensors weights in the checkpoint", file=folder, expected="*.safetensors")
+    check_weights(folder)
     with atomic_directory(target) as staging:
         for path in files:
             shutil.copyfile(path, staging / path.name)

@@ -12,7 +12,7 @@ from torch import nn
 from polyalign.critic.recipe import EncoderSettings
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, sha256_file, sha256_json
-from polyalign.model_folders import load_tokenizer, load_weights
+from polyalign.model_folders import check_weights, load_tokenizer, load_weights
 
 UNKNOWN_BUCKET = 0
 
@@ -70,18 +70,14 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def encoder_digest(folder: StrPath) -> str:
-    """SHA-256 over what decides an encoder's output: its config, tokenizer and weights."""
+    """SHA-256 over what decides an encoder's output: its config, tokenizer and weights.
+
+    Raises:
+        BadInput: no weights there, or not all of them.
+    """
     names = ("config.json", "tokenizer.json", "tokenizer_config.json")
     files = [path for name in names if (path := Path(folder) / name).is_file()]
-    weights = sorted(Path(folder).glob("*.safetensors"))
-    if not weights:
-        raise BadInput(
-            "no model weights",
-            file=folder,
-            expected="a model folder with *.safetensors",
-            fix="build the model",
-        )
-    return sha256_json({path.name: sha256_file(path) for path in [*files, *weights]})
+    return sha256_json({path.name: sha256_file(path) for path in [*files, *check_weights(folder)]})
 
 
 def resolve_device(device: str) -> torch.device:

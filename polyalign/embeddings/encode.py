@@ -22,7 +22,7 @@ from polyalign.embeddings.settings import Embeddings
 from polyalign.embeddings.vectors import write_vectors
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_json, sha256_file, sha256_json
-from polyalign.model_folders import check_weights, load_config, load_tokenizer
+from polyalign.model_folders import check_modules, check_weights, load_config, load_tokenizer
 
 _PACKAGE = "sentence-transformers"
 
@@ -113,6 +113,7 @@ class SentenceEncoder:
                 fix=f"pip install {_PACKAGE}, or take kind pooled",
             ) from None
         check_weights(place)
+        check_modules(place)
         keywords = {"dtype": getattr(torch, dtype), "use_safetensors": True}
         self._model = SentenceTransformer(str(place), model_kwargs=keywords, local_files_only=True)
         own = self._model.max_seq_length or settings.max_length

@@ -11,7 +11,7 @@ import torch
 from polyalign.errors import BadInput
 from polyalign.features.packed_linear import pack_linears
 from polyalign.files import StrPath, read_json, sha256_file, sha256_json
-from polyalign.model_folders import load_tokenizer, load_weights
+from polyalign.model_folders import check_weights, load_tokenizer, load_weights
 from polyalign.throughput import usable_cores
 
 TRUNCATIONS = ("prompt_first", "published")
@@ -21,7 +21,6 @@ CPU_BATCH_TOKENS = 4096
 
 # Keys of config.json that say nothing about the numbers a model gives, or that loading overrides.
 _SILENT_KEYS = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "_commit_hash"}
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
 
 
@@ -66,12 +65,10 @@ def scorer_digest(model_dir: StrPath) -> str:
     The chat template has no part in it, nor has the precision, which feature files state by themselves.
 
     Raises:
-        BadInput: no weights there.
+        BadInput: no weights there, or not all of them.
     """
     folder = Path(model_dir)
-    weights = sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
-    if not weights:
-        raise BadInput("no model weights", file=folder, expected="a model folder with *.safetensors")
+    weights = check_weights(folder)
     config = {
         key: value for key, value in read_json(folder / "config.json").items() if key not in _SILENT_KEYS
     }

@@ -181,7 +181,7 @@ class TestEncoder:
         torch.testing.assert_close(one, other)
 
     def test_a_folder_without_weights_is_named(self, tmp_path):
-        with pytest.raises(BadInput, match="no model weights"):
+        with pytest.raises(BadInput, match="no safetensors weights"):
             encoder_digest(tmp_path)
 
     def test_vectors_are_computed_once(self, encoder, tmp_path, monkeypatch):

@@ -136,7 +136,7 @@ def test_the_digest_says_what_decides_the_scores(tmp_path):
     write_json(folder / "tokenizer_config.json", tokenizer | {"bos_token": "x", "eos_token": "y"})
     assert scorer_digest(folder) != first
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BadInput, match="no model weights"):
+    with pytest.raises(BadInput, match="no safetensors weights"):
         scorer_digest(folder)
 
 

@@ -258,7 +258,7 @@ class TestCheckpoints:
         [
             ("config.json", "no model configuration in the checkpoint"),
             ("tokenizer_config.json", "no tokenizer in the checkpoint"),
-            ("model.safetensors", "no safetensors weights in the checkpoint"),
+            ("model.safetensors", "no safetensors weights here"),
         ],
     )
     def test_a_folder_that_is_no_model_is_refused(self, tmp_path: Path, missing: str, message: str):

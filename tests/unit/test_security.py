@@ -21,8 +21,9 @@ from polyalign.archives import member_names, open_zip, read_member
 from polyalign.corpora import source
 from polyalign.errors import BadInput
 from polyalign.features.scorer import load_scorer
+from polyalign.files import write_json
 from polyalign.licences_page import EXCEPTIONS, is_allowed, licences_page, packages
-from polyalign.model_folders import load_config, load_weights
+from polyalign.model_folders import check_modules, load_config, load_weights
 from polyalign.tables.html import to_html
 from polyalign.tables.model import Column, Page, Row, Table, Value
 
@@ -110,6 +111,16 @@ class TestModels:
         with pytest.raises(BadInput, match=r"no safetensors.*pytorch_model\.bin is a pickle"):
             load_scorer(folder, max_length=32)
         assert not ran.exists()
+
+    def test_classes_that_an_encoder_brings_along_are_refused(self, tmp_path):
+        """sentence-transformers imports what modules.json names from the folder itself, trusted or not."""
+        check_modules(tmp_path)
+        modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+        write_json(tmp_path / "modules.json", modules)
+        check_modules(tmp_path)
+        write_json(tmp_path / "modules.json", [*modules, {**modules[0], "idx": 1, "type": "evil.Evil"}])
+        with pytest.raises(BadInput, match=r"modules\.json, field 'type': evil\.Evil is code from elsewhere"):
+            check_modules(tmp_path)
 
     def test_only_our_own_state_is_read_by_torch_and_without_objects(self):
         loads = [(file, keyword(call, "weights_only")) for file, name, call in CALLS if name == "torch.load"]
