@@ -34,5 +34,5 @@ def test_a_missing_shard_is_named(sharded):
 def test_a_cut_shard_is_no_traceback(sharded):
     shard = check_weights(sharded)[-1]
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(BadInput, match="broken weights .*; fix: build or fetch"):
+    with pytest.raises(BadInput, match=r"broken weights .*; fix: build or fetch"):
         load_weights("AutoModelForCausalLM", sharded)
