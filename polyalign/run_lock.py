@@ -1,7 +1,8 @@
 """One workflow a folder at a time, by a lock that ends with the process that holds it.
 
 Snakemake's own lock is a file that a killed run leaves behind, which `--unlock` then has to remove. This one is the
-kernel's: a run that was killed starts again as it is, and two never write to one folder at once.
+kernel's: a run that was killed starts again as it is, and two never write to one folder at once. A folder that cannot
+be written to is told before anything is planned.
 """
 
 import fcntl
@@ -10,8 +11,21 @@ from pathlib import Path
 
 from polyalign.errors import BadInput
 
+_WRITTEN = ("results", "resources", "work", "logs", "benchmarks")
+"""Folders that rules write to."""
 _held: dict[Path, int] = {}
 """Open locks of this process, by folder; they have to stay open as long as it runs."""
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `BadInput` where a working folder, or one of those below it that rules write to, is read-only."""
+    for place in (folder, *(folder / name for name in _WRITTEN)):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise BadInput(
+                "this folder is read-only",
+                file=place,
+                fix="have it mounted for writing, or work in another --directory",
+            )
 
 
 def _lock_file(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from polyalign.files import sha256_file
 from polyalign.methods import METHODS, TRAINED_METHODS
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.run_lock import hold_folder
+from polyalign.run_lock import check_writable, hold_folder
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -61,6 +61,7 @@ if (
 
 
 onstart:
+    or_exit(check_writable, Path.cwd())
     or_exit(hold_folder, Path.cwd())
 
 

@@ -13,10 +13,15 @@ TARGETS = ("tables", "views", "human_eval")
 
 @dataclass(frozen=True)
 class Demo:
-    """A copy of the repository and the folder its small demo was built in."""
+    """A copy of the repository and the folder its small demo was built in.
+
+    Attributes:
+        configs: what makes the demo small, each over the one before.
+    """
 
     root: Path
     runs: Path
+    configs: tuple[str, ...] = ("tests/e2e/small.yaml",)
 
     def snakemake(
         self, *options: str | Path, targets: Sequence[str] = TARGETS, timeout: int = 1200
@@ -34,7 +39,7 @@ class Demo:
 
     def command(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> list[str]:
         """The command line of such a run."""
-        small = ["--configfile", "config/demo.yaml", "tests/e2e/small.yaml"]
+        small = ["--configfile", "config/demo.yaml", *self.configs]
         base = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *small]
         return [*base, "--directory", str(self.runs), *map(str, options), "--", *targets]
 

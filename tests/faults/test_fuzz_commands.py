@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import COMMANDS, Command, make_world
+from tests.faults.conftest import INPUTS
 
-INPUTS = int(os.environ.get("FAULT_INPUTS", "240"))
 EACH = max(1, INPUTS // len(COMMANDS))
 
 Harm = Callable[[bytes, random.Random], bytes]
@@ -142,7 +142,7 @@ def test_no_broken_file_gets_through(
     expected = written(good)
     chance = random.Random(command.name)
     for number in range(EACH):
-        name = list(HARMS)[number % len(HARMS)]
+        name = list(HARMS)[(COMMANDS.index(command) + number) % len(HARMS)]
         path = chance.choice(harmed_files(command, world))
         content = path.read_bytes()
         broken = HARMS[name](content, chance)

@@ -27,6 +27,7 @@ from polyalign.references import read_references
 from polyalign.settings import read_yaml
 from polyalign.tables.entries import read_entry
 from polyalign.training.recipe import parse_recipe, resolve_recipe
+from tests.faults.conftest import EXAMPLES
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=8),
@@ -56,7 +57,7 @@ OF_FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "configuration": ("x.yaml", read_config),
 }
 MANY = settings(
-    max_examples=60,
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

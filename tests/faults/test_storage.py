@@ -8,150 +8,173 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
-from polyalign.files import read_json
+from polyalign.files import read_json, write_json
+from polyalign.model_folders import check_weights
 from tests.demo_world import Demo
-from tests.faults.conftest import CELL
+from tests.faults.conftest import CELL, NAME
 
 FORMATTED = "results/formatted/dolly/train.parquet"
-REFERENCES = "results/references/en/tiny/bucket_references.json"
+SPLIT = "results/splits/en/train.parquet"
 
-Finished = Callable[[], Demo]
+Mount = Callable[..., None]
 
 
-def refused(demo: Demo, *options: str | Path, target: str = CELL) -> str:
-    """What a run that must fail says; never a traceback on the terminal's own lines."""
+def refusal(demo: Demo, start: str, *options: str | Path, target: str = CELL) -> str:
+    """The one line, beginning with `start`, that a run must end with."""
     done = demo.snakemake(*options, targets=[target])
     said = done.stdout + done.stderr
     assert done.returncode != 0, said[-3000:]
-    return said
+    assert "Traceback" not in said, said[-3000:]
+    lines = {line for line in said.splitlines() if line.startswith(start)}
+    assert len(lines) == 1, said[-3000:]
+    return lines.pop()
 
 
-def half_written(folder: Path) -> list[Path]:
-    """Files written aside that nobody renamed or removed."""
-    return [path for path in folder.rglob(".*") if path.is_file() and path.name[1].isdigit()]
+def contents(folder: Path) -> dict[str, bytes]:
+    """{file: bytes} below a folder, hidden ones included, which is where half a file would be."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mounts that are gone after the test; skips where the user may not mount."""
+def mount() -> Iterator[Mount]:
+    """`mount ARGUMENTS FOLDER`, undone after the test; skips where the user may not mount."""
     mounted: list[Path] = []
 
-    def make(name: str, *arguments: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        done = subprocess.run(["mount", *arguments, folder], capture_output=True, text=True, check=False)
+    def make(*arguments: str | Path) -> None:
+        folder = Path(arguments[-1])
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.skip(f"mounting needs root: {done.stderr.strip()}")
+            pytest.skip(f"cannot mount: {done.stderr.strip()}")
         mounted.append(folder)
-        return folder
 
     yield make
     for folder in reversed(mounted):
-        subprocess.run(["umount", "--lazy", folder], check=False)
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk(whole: Demo, mount: Callable[..., Path]) -> None:
-    folder = mount("disk", "-t", "tmpfs", "-o", "size=3m", "tmpfs")
-    demo = Demo(whole.root, folder / "runs")
-    said = refused(demo)
-    assert "No space left on device" in said
-    assert "fix: free some space" in said
-    assert not half_written(demo.runs / "results")
-    subprocess.run(["mount", "-o", "remount,size=1g", folder], check=True)
-    demo.outcome(targets=[CELL])
-    assert read_json(demo.runs / CELL) == read_json(whole.runs / CELL)
+def remount(options: str, folder: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
-def test_a_folder_that_cannot_be_written(finished: Finished, mount: Callable[..., Path]) -> None:
-    demo = finished()
-    metrics = demo.runs / "results" / "metrics"
-    before = (demo.runs / CELL).read_text()
-    (demo.runs / REFERENCES).unlink()  # something to do again, whose result goes elsewhere
-    subprocess.run(["mount", "--bind", metrics, mount("ro", "-t", "tmpfs", "tmpfs")], check=False)
-    done = subprocess.run(["mount", "--bind", "-o", "ro", metrics, metrics], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("a read-only mount needs root")
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", metrics], check=True)
-        said = refused(demo, "--forcerun", "evaluate_predictions")
-        assert "Read-only file system" in said
-        assert (demo.runs / CELL).read_text() == before
-    finally:
-        subprocess.run(["umount", "--lazy", metrics], check=True)
-    demo.outcome(targets=[CELL])
-    assert (demo.runs / CELL).read_text() == before
+def test_a_full_disk(whole: Demo, fresh: Demo, mount: Mount) -> None:
+    results = fresh.runs / "results"
+    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", results)
+    line = refusal(fresh, "format_corpus: ", target=SPLIT)
+    assert "No space left on device; fix: free some space" in line
+    # What is done stays, what was begun is gone.
+    assert (fresh.runs / "resources/raw/dolly/manifest.json").is_file()
+    assert not [name for name in contents(results) if Path(name).name.startswith(".")]
+    remount("size=64m", results)
+    fresh.outcome(targets=[SPLIT])
+    assert (fresh.runs / SPLIT).read_bytes() == (whole.runs / SPLIT).read_bytes()
 
 
-def test_a_file_that_vanished_from_the_mirror(finished: Finished, tmp_path: Path) -> None:
-    done = finished()
+def test_a_read_only_folder(finished: Demo, mount: Mount) -> None:
+    results = finished.runs / "results"
+    report = read_json(finished.runs / CELL)
+    (finished.runs / CELL).unlink()
+    before = contents(results)
+    mount("--bind", results, results)
+    remount("bind,ro", results)
+    assert "fix: have it mounted for writing" in refusal(finished, f"{results}: this folder is read-only")
+    assert contents(results) == before
+    remount("bind,rw", results)
+    finished.outcome(targets=[CELL])
+    assert read_json(finished.runs / CELL) == report
+
+
+def test_a_file_that_vanished_from_the_mirror(whole: Demo, fresh: Demo, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    shutil.copytree(done.runs / "resources" / "raw", mirror, ignore=shutil.ignore_patterns("manifest.json"))
-    demo = Demo(done.root, tmp_path / "mirrored")
+    raw = whole.runs / "resources" / "raw"
+    shutil.copytree(raw, mirror, ignore=shutil.ignore_patterns("manifest.json"))
     options = ["--config", f"sources={{mirror: {mirror}}}"]
     (source,) = [path for path in (mirror / "dolly").rglob("*") if path.is_file()]
-    kept = source.read_bytes()
-    source.unlink()
-    said = refused(demo, *options, target=FORMATTED)
-    assert source.name in said
-    assert not (demo.runs / "resources/raw/dolly").exists() or not list(
-        (demo.runs / "resources/raw/dolly").rglob("*.jsonl")
-    )
-    source.write_bytes(kept)
-    demo.outcome(*options, targets=[FORMATTED])
-    assert (demo.runs / FORMATTED).read_bytes() == (done.runs / FORMATTED).read_bytes()
+    moved = source.rename(tmp_path / "moved")
+    line = refusal(fresh, f"{source}: ", *options, target=FORMATTED)
+    assert "the mirror lacks a file of dolly" in line
+    assert not list(fresh.runs.rglob("*.jsonl"))
+    moved.rename(source)
+    fresh.outcome(*options, targets=[FORMATTED])
+    assert (fresh.runs / FORMATTED).read_bytes() == (whole.runs / FORMATTED).read_bytes()
 
 
-def test_a_truncated_table(finished: Finished) -> None:
-    demo = finished()
-    before = read_json(demo.runs / CELL)
-    table = demo.runs / FORMATTED
-    whole_bytes = table.read_bytes()
-    table.write_bytes(whole_bytes[: len(whole_bytes) // 2])
-    said = refused(demo)
-    assert f"{FORMATTED}: " in said
-    assert "not a readable Parquet file" in said
+def test_a_truncated_table(whole: Demo, finished: Demo) -> None:
+    features = f"results/features/en/tiny/{NAME}_test.parquet"
+    table = finished.runs / features
+    table.write_bytes(table.read_bytes()[:-100])
+    line = refusal(finished, f"evaluate_predictions: {features}: not a readable Parquet file")
+    assert "fix: delete it and build or fetch it again" in line
     table.unlink()
-    demo.outcome(targets=[CELL])
-    assert table.read_bytes() == whole_bytes
-    assert read_json(demo.runs / CELL) == before
+    finished.outcome(targets=[CELL])
+    assert table.read_bytes() == (whole.runs / features).read_bytes()
+    assert read_json(finished.runs / CELL) == read_json(whole.runs / CELL)
 
 
-def test_a_tampered_manifest(finished: Finished) -> None:
-    demo = finished()
-    manifest = demo.runs / "results/metrics/en_hdpo_tiny.manifest.json"
-    text = manifest.read_text()
-    digest = next(iter(read_json(manifest)["outputs"].values()))
-    digest = digest["sha256"] if isinstance(digest, dict) else digest
-    manifest.write_text(text.replace(digest, digest[::-1]))
-    command = [*demo.command()[:1], "-m", "polyalign", "provenance", CELL]
-    environment = {**demo.environment, "PYTHONPATH": str(demo.root)}
+def tamper(manifest: Path, *keys: str) -> None:
+    """Turn the digest of the first file that a manifest lists under these keys around."""
+    content = read_json(manifest)
+    listed = content
+    for key in keys:
+        listed = listed[key]
+    name, entry = next(iter(listed.items()))
+    if isinstance(entry, dict):
+        entry["sha256"] = entry["sha256"][::-1]
+    else:
+        listed[name] = entry[::-1]
+    write_json(manifest, content)
 
+
+def test_a_tampered_manifest_of_raw_files(whole: Demo, finished: Demo) -> None:
+    manifest = finished.runs / "resources/raw/dolly/manifest.json"
+    tamper(manifest, "details", "files")
+    line = refusal(finished, "format_corpus: ", target=FORMATTED)
+    assert "raw file of dolly changed" in line
+    assert "fix: delete the corpus' manifest.json and run again" in line
+    manifest.unlink()
+    finished.outcome(targets=[FORMATTED])
+    assert (finished.runs / FORMATTED).read_bytes() == (whole.runs / FORMATTED).read_bytes()
+
+
+def test_a_tampered_manifest_of_a_report(finished: Demo) -> None:
     def look() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=demo.runs, env=environment, capture_output=True, text=True, check=False
+            [finished.command()[0], "-m", "polyalign", "provenance", CELL],
+            cwd=finished.runs,
+            env={**finished.environment, "PYTHONPATH": str(finished.root)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
+    manifest = finished.runs / CELL.replace(".json", ".manifest.json")
+    good = manifest.read_bytes()
+    tamper(manifest, "outputs")
     found = look()
     assert found.returncode == 1
-    assert "en_hdpo_tiny.json" in found.stdout + found.stderr
-    manifest.write_text("{" + text)
+    assert f"output {CELL} is not the file this step wrote" in found.stdout
+    manifest.write_bytes(good[:-20])
     broken = look()
-    assert broken.returncode in (1, 2)
-    assert "Traceback" not in broken.stderr
-    manifest.write_text(text)
+    assert broken.returncode == 2
+    (line,) = broken.stderr.splitlines()
+    assert f"{manifest.name}: not valid JSON" in line
+    manifest.write_bytes(good)
     assert look().returncode == 0
 
 
-def test_a_checkpoint_without_its_weights(finished: Finished) -> None:
-    demo = finished()
-    before = read_json(demo.runs / CELL)
-    folder = demo.runs / "results/checkpoints/en_hdpo_tiny"
-    weights = next(folder.rglob("*.safetensors"))
-    moved = demo.runs / "moved"
-    os.rename(weights, moved)
-    said = refused(demo, "--forcerun", "generate_predictions")
-    assert "no model weights" in said
-    os.rename(moved, weights)
-    demo.outcome("--forcerun", "generate_predictions", targets=[CELL])
-    assert read_json(demo.runs / CELL) == before
+def test_a_checkpoint_without_one_of_its_shards(whole: Demo, finished: Demo) -> None:
+    folder = finished.runs / "results/checkpoints" / NAME
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="1MB")
+    shard, *others = check_weights(folder)
+    moved = shard.rename(finished.runs / "moved")
+    os.unlink(finished.runs / f"results/predictions/{NAME}/test.jsonl")
+    line = refusal(finished, "generate_predictions: ")
+    assert f"{shard.name}: 1 of {len(others) + 1} shards of the weights missing" in line
+    assert not list((finished.runs / "results/predictions" / NAME).glob("*.jsonl"))
+    moved.rename(shard)
+    finished.outcome(targets=[CELL])
+    assert read_json(finished.runs / CELL) == read_json(whole.runs / CELL)
