@@ -129,7 +129,8 @@ def _brief(error: BaseException) -> str:
     status = _status(error)
     if status is not None:
         url = error.url if isinstance(error, HTTPError) else getattr(error.response, "url", "")
-        return f"HTTP {status} from {url}"
+        # A redirect may carry a signature that opens the file to whoever reads the log.
+        return f"HTTP {status} from {str(url).split('?')[0]}"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 

@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import StrPath
@@ -19,6 +19,17 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+
+
+def _without_credentials(address: str) -> str:
+    # Settings stand in manifests and logs.
+    if "@" in address.split("://")[-1].split("/")[0]:
+        raise ValueError("no credentials in a URL; put keys into the environment")
+    return address
+
+
+WebAddress = Annotated[str, AfterValidator(_without_credentials)]
+"""An address without user and password."""
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

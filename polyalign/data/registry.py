@@ -9,7 +9,7 @@ from polyalign.corpora.catalogue import CORPORA, get_corpus
 from polyalign.data.scope import CorpusScope, ScopeVersion
 from polyalign.errors import BadInput
 from polyalign.files import StrPath
-from polyalign.settings import Settings, nearest, read_settings, read_yaml
+from polyalign.settings import Settings, WebAddress, nearest, read_settings, read_yaml
 
 REGISTRY = Path(__file__).resolve().parents[2] / "config" / "sources.yaml"
 
@@ -63,7 +63,7 @@ class SourcePlace(Settings):
     licence: str
     citation: str
     hub: HubPlace | None = None
-    base_url: str | None = None
+    base_url: WebAddress | None = None
     """Address that the files' names are appended to, for a corpus whose files are not on the hub."""
     hub_page: str | None = None
     """The hub repository such a corpus is known by."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from polyalign.errors import BadInput
 from polyalign.model_folders import load_config
-from polyalign.settings import Settings
+from polyalign.settings import Settings, WebAddress
 
 FinishReason = Literal["stop", "length", "error"]
 
@@ -82,7 +82,7 @@ class OpenAISettings(Settings):
     serve: Literal["vllm", "transformers"] | None = Field(
         None, description="start this server for the job and stop it afterwards; null: use base_url"
     )
-    base_url: str | None = Field(
+    base_url: WebAddress | None = Field(
         None, description="such as http://localhost:8000/v1; null: environment variable OPENAI_BASE_URL"
     )
     model: str | None = Field(None, description="the model's name at the server; null: the only one it lists")
@@ -96,14 +96,6 @@ class OpenAISettings(Settings):
     timeout: float = Field(600, gt=0, description="seconds until a request is given up and sent again")
     retries: int = Field(6, ge=0, description="times that a request is sent again, after growing pauses")
     start_timeout: float = Field(900, gt=0, description="seconds a served model may take to load")
-
-    @field_validator("base_url")
-    @classmethod
-    def _no_credentials(cls, value: str | None) -> str | None:
-        # Settings stand in manifests and logs.
-        if value is not None and "@" in value.split("://")[-1].split("/")[0]:
-            raise ValueError("no credentials in a URL; put the key into the variable that api_key_env names")
-        return value
 
 
 class EngineSettings(Settings):

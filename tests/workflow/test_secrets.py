@@ -5,7 +5,9 @@ import logging
 import os
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from answering_server import answering
@@ -15,8 +17,10 @@ from test_inference_runner import run as answer
 from test_inference_runner import write_records
 from test_model_download import fetch
 
-from polyalign.errors import PolyAlignError
+from polyalign import downloads
+from polyalign.errors import BadInput, PolyAlignError
 from polyalign.manifest import write_manifest
+from polyalign.data.registry import SourcePlace
 
 SECRETS = {
     "OPENAI_API_KEY": "sk-canary-openai-4711",
@@ -115,6 +119,26 @@ def test_a_download_and_one_that_is_refused(tmp_path, revision, fetched):
     assert (done.returncode == 0) == fetched, done.stderr
     assert told(done.stdout, done.stderr) == []
     assert told_in(tmp_path) == []
+
+
+def test_the_signature_of_a_download_is_not_told(tmp_path, monkeypatch):
+    """Hubs redirect to addresses that open a file to whoever has them."""
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    signed = f"http://127.0.0.1:9/file?X-Amz-Signature={SECRETS['AWS_SECRET_ACCESS_KEY']}"
+
+    def refused(*_, **__):
+        raise HTTPError(signed, 403, "Forbidden", Message(), None)
+
+    monkeypatch.setattr(downloads, "urlopen", refused)
+    with pytest.raises(BadInput, match=r"HTTP 403 from http://127\.0\.0\.1:9/file\)") as error:
+        downloads.fetch_url("http://127.0.0.1:9/file", tmp_path / "file", "corpus x", instead="wait")
+    assert told(str(error.value)) == []
+
+
+def test_an_address_in_the_registry_holds_no_password():
+    entry = {"language": "en", "licence": "MIT", "citation": "x", "files": [{"path": "a.jsonl"}]}
+    with pytest.raises(ValueError, match="no credentials in a URL"):
+        SourcePlace.model_validate({**entry, "base_url": "https://me:secret@host/files/"})
 
 
 def test_manifests_hold_no_environment(tmp_path):
