@@ -3,7 +3,7 @@
 # make test   every fast test
 # make test-vllm   the vllm and openai engines on real vLLM, in an environment of its own (3.6 GB)
 # make test-browser  the pages of the human evaluation in headless Chromium
-# make test-faults  the demo killed twenty times, on a full disk, with broken files
+# make test-faults  the demo killed twenty times, on a full disk, with broken files (FAULTS=sample: a few of each)
 # make test-locks  every pin can still be had
 # make docs   the documentation as a site, in an environment of its own
 # make bench  speed and memory of every stage, beside the published implementation
@@ -20,6 +20,7 @@ REPORTED ?= $(PAGES)
 VLLM_VENV ?= .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
+FAULTS ?= all
 DOCS_VENV ?= .venv-docs
 DOCS_BIN := $(DOCS_VENV)/bin
 DOCS_READY := $(DOCS_VENV)/.ready
@@ -73,8 +74,8 @@ test-slurm: $(READY) ## the demo on a real one-node Slurm (root and apt, or skip
 test-browser: $(READY) ## pages in headless Chromium (installed with root and apt, or skipped); pictures in $$SCREENSHOTS
 	$(BIN)/python -m pytest tests/browser
 
-test-faults: $(READY) ## kills, full disks, broken files: the small demo survives them (about 15 minutes)
-	$(BIN)/python -m pytest tests/faults
+test-faults: $(READY) ## kills, full disks, broken files, all in 15 minutes; FAULTS=sample: a few of each
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults
 
 test-locks: $(READY) ## every pin of requirements/ can be had (asks the package index)
 	$(BIN)/python -m pytest tests/locks

@@ -13,7 +13,7 @@ from polyalign.files import read_json, read_jsonl
 from tests.demo_world import Demo
 from tests.faults.conftest import CELL, CONFIGS, KILLS, NAME
 
-SECONDS = (2.0, 20.0)
+SECONDS = (2.0, 36.0)
 """CPU seconds that a workflow and its jobs get, so that a busy machine changes nothing: at least until it plans its
 jobs, at most for a few of them."""
 
