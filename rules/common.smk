@@ -41,6 +41,9 @@ def or_exit(function, *arguments, **options):
         sys.exit(EXIT_CODE)
 
 
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    or_exit(check_writable, Path.cwd())
+
 # Files of --configfile come before the one the Snakefile names; any of them may hold a mistake.
 CONFIG_FILES = " + ".join(os.path.relpath(file) for file in reversed(workflow.configfiles))
 CFG = or_exit(load_config, config, CONFIG_FILES)
@@ -61,7 +64,6 @@ if (
 
 
 onstart:
-    or_exit(check_writable, Path.cwd())
     or_exit(hold_folder, Path.cwd())
 
 
