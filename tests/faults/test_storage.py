@@ -1,7 +1,6 @@
 """Disks that are full, folders that refuse, files that are broken or gone: one clear line, nothing lost, and the same
 command goes on once the cause is gone."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -171,7 +170,8 @@ def test_a_checkpoint_without_one_of_its_shards(whole: Demo, finished: Demo) -> 
     model.save_pretrained(folder, max_shard_size="1MB")
     shard, *others = check_weights(folder)
     moved = shard.rename(finished.runs / "moved")
-    os.unlink(finished.runs / f"results/predictions/{NAME}/test.jsonl")
+    for made in (f"results/predictions/{NAME}/test.jsonl", CELL):
+        (finished.runs / made).unlink()
     line = refusal(finished, "generate_predictions: ")
     assert f"{shard.name}: 1 of {len(others) + 1} shards of the weights missing" in line
     assert not list((finished.runs / "results/predictions" / NAME).glob("*.jsonl"))
