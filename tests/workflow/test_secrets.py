@@ -18,9 +18,9 @@ from test_inference_runner import write_records
 from test_model_download import fetch
 
 from polyalign import downloads
+from polyalign.data.registry import SourcePlace
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.manifest import write_manifest
-from polyalign.data.registry import SourcePlace
 
 SECRETS = {
     "OPENAI_API_KEY": "sk-canary-openai-4711",
