@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.snakemake_runs import run_snakemake
 
 # One thread each: tests run beside each other and on small machines.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,10 +37,6 @@ def snakemake(root: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """A function that runs `snakemake ARGS...` from the repository root and returns the finished process."""
 
     def run(*arguments: str | Path, cwd: Path = root, timeout: int = 900) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=timeout, check=False
-        )
+        return run_snakemake(*arguments, cwd=cwd, environment=os.environ, timeout=timeout)
 
     return run

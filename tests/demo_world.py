@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.snakemake_runs import run_snakemake
+
 TARGETS = ("tables", "views", "human_eval")
 
 
@@ -27,21 +29,18 @@ class Demo:
         self, *options: str | Path, targets: Sequence[str] = TARGETS, timeout: int = 1200
     ) -> subprocess.CompletedProcess[str]:
         """Run the demo profile, small, from the copy."""
-        return subprocess.run(
-            self.command(*options, targets=targets),
-            cwd=self.root,
-            env=self.environment,
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        words = self.options(*options, targets=targets)
+        return run_snakemake(*words, cwd=self.root, environment=self.environment, timeout=timeout)
 
     def command(self, *options: str | Path, targets: Sequence[str] = TARGETS) -> list[str]:
         """The command line of such a run."""
+        return [sys.executable, "-m", "snakemake", *self.options(*options, targets=targets)]
+
+    def options(self, *options: str | Path, targets: Sequence[str]) -> list[str]:
+        """What follows `snakemake` in it."""
         small = ["--configfile", "config/demo.yaml", *self.configs]
-        base = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *small]
-        return [*base, "--directory", str(self.runs), *map(str, options), "--", *targets]
+        base = ["--profile", "profiles/demo", *small, "--directory", str(self.runs)]
+        return [*base, *map(str, options), "--", *targets]
 
     @property
     def environment(self) -> dict[str, str]:
