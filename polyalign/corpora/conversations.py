@@ -17,6 +17,7 @@ from polyalign.corpora.source import (
     text_of,
 )
 from polyalign.errors import BadInput
+from polyalign.files import read_json
 from polyalign.records import choose_split, normalize_text
 
 _DAILYDIALOG_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -161,12 +162,12 @@ def _dailydialog_drafts(
 def read_multiwoz(source: Source) -> Iterator[Draft]:
     """MultiWOZ 2.2 in its official splits: every SYSTEM turn after a user turn is a record."""
     acts_file = source.file("dialog_acts.json")
-    acts = source.json(acts_file)
+    acts = read_json(acts_file)
     if not isinstance(acts, dict):
         raise BadInput("no object of dialogue acts", file=acts_file, expected="{dialogue: {turn: ...}}")
     for official, (folder, split) in _MULTIWOZ_SPLITS.items():
         for path in source.files(f"{folder}/dialogues_*.json"):
-            dialogues = source.json(path)
+            dialogues = read_json(path)
             if not isinstance(dialogues, list):
                 raise BadInput("no list of dialogues", file=path, expected="a JSON array")
             for number, dialogue in enumerate(dialogues, start=1):

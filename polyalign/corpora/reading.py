@@ -9,12 +9,12 @@ from polyalign.corpora.source import (
     Place,
     Row,
     Source,
-    decode_json,
     list_of,
     struct_of,
     text_of,
 )
 from polyalign.errors import BadInput
+from polyalign.files import parse_json
 from polyalign.records import choose_split, normalize_text
 
 _CMRC_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -154,7 +154,7 @@ def read_dureader(source: Source) -> Iterator[Draft]:
 
 def _dureader_questions(content: bytes, file: str, source: Source) -> Iterator[tuple[Place, str, str, Row]]:
     """(place, title, context, question) of a member: articles of paragraphs, or a flat list of rows."""
-    document = decode_json(content, file)
+    document = parse_json(content, file=file)
     items = document.get("data") if isinstance(document, dict) else document
     if not isinstance(items, list):
         raise BadInput("no list of rows", file=file, field="data", expected="a list, or an object with one")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from polyalign.archives import member_names, open_zip, read_member
 from polyalign.errors import BadInput
-from polyalign.files import open_parquet, parse_json, read_json, read_jsonl
+from polyalign.files import open_parquet, parse_json, read_jsonl
 
 Row = dict[str, Any]
 Kind = str | tuple[str, ...]
@@ -149,10 +149,6 @@ class Source:
             )
         return path
 
-    def relative(self, path: Path) -> str:
-        """A path as it stands in messages and counts: relative to the folder."""
-        return str(path.relative_to(self.folder))
-
     def shards(self, split: str) -> list[Path]:
         """The Parquet shards of a split, in order; raises `BadInput` naming the one that is missing."""
         found = self.files(f"{split}-*.parquet")
@@ -207,10 +203,6 @@ class Source:
         for row, value in read_jsonl(path):
             self.at = Place(str(path), row)
             yield self.at, value
-
-    def json(self, path: Path) -> Any:
-        """One JSON document, small enough to hold."""
-        return read_json(path)
 
     def gzipped_array(self, name: str) -> Iterator[tuple[Place, Row]]:
         """Stream (place, object) of a gzipped JSON array without holding the array."""
@@ -280,11 +272,6 @@ def decode(content: bytes, file: str) -> str:
             expected="UTF-8 text",
             fix=_FETCH_AGAIN,
         ) from None
-
-
-def decode_json(content: bytes, file: str) -> Any:
-    """The JSON document in a member."""
-    return parse_json(content, file=file)
 
 
 def _array_items(handle: TextIO, path: Path) -> Iterator[Any]:
