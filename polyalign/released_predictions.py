@@ -14,7 +14,7 @@ from typing import Any
 
 from polyalign.errors import BadInput, BadInputs
 from polyalign.files import StrPath, read_lines, write_jsonl
-from polyalign.inference.runner import row_coverage
+from polyalign.inference.outcome import row_coverage, warn
 from polyalign.methods import ORACLE_METHODS
 from polyalign.predictions import FINISH_REASONS, echo_problem, read_predictions
 from polyalign.prompts import MODE_OF_METHOD
@@ -210,8 +210,7 @@ def import_predictions(
         },
         "buckets": buckets,
     }
-    _warn(details)
-    return details
+    return {**details, "warnings": _warn(details)}
 
 
 def _own_row(index: int, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,21 +222,18 @@ def _own_row(index: int, row: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _warn(details: Mapping[str, Any]) -> None:
-    """Say loudly what a reader of the report must know."""
-    if details["missing"]:
-        short = ", ".join(
-            f"{bucket} {counts['answered']} of {counts['rows']}"
-            for bucket, counts in details["buckets"].items()
-            if counts["answered"] < counts["rows"]
-        )
-        log.warning(
-            "%s: %d of %d rows are not among the released predictions (%s); a table refuses to compare the cell "
-            "with one that answers them",
-            details["cell"],
-            details["missing"],
-            details["rows_expected"],
-            short,
-        )
-    if details["counts"]["empty"]:
-        log.warning("%s: %d released predictions are empty", details["cell"], details["counts"]["empty"])
+def _warn(details: Mapping[str, Any]) -> list[str]:
+    """Log what a reader of the report must know; returns the lines that the terminal is to see."""
+    if not details["missing"]:
+        return warn(details)
+    line = (
+        f"{details['cell']}: {details['missing']} of {details['rows_expected']} rows are not among the released "
+        "predictions"
+    )
+    short = ", ".join(
+        f"{bucket} {counts['answered']} of {counts['rows']}"
+        for bucket, counts in details["buckets"].items()
+        if counts["answered"] < counts["rows"]
+    )
+    log.warning("%s (%s); a table refuses to compare the cell with one that answers them", line, short)
+    return [line, *warn(details)]

@@ -27,11 +27,11 @@ from polyalign.manifest import read_manifest
 from polyalign.prompts import (
     MODE_OF_METHOD,
     MODES,
-    prompt_ids,
     render_prompt,
     safe_messages,
     stop_strings,
     template_digest,
+    text_ids,
 )
 from polyalign.records import read_records
 from polyalign.settings import S, read_settings
@@ -211,7 +211,8 @@ def _answer(
     def request_of(item: tuple[int, dict[str, Any]]) -> Request | Completion:
         index, record = item
         ids[index] = record["id"]
-        prompt = prompt_ids(tokenizer, record, mode)
+        text = render_prompt(tokenizer, record, mode)
+        prompt = text_ids(tokenizer, text)
         room = engine.max_length - len(prompt)
         if room <= 0:
             return Completion(index, "", "error", len(prompt), 0)
@@ -219,7 +220,6 @@ def _answer(
         request = Request(index, prompt, limit, request_seed(decoding.seed, index), stop_strings(mode))
         if not engine.reads_text:
             return request
-        text = render_prompt(tokenizer, record, mode)
         return replace(request, text=text, messages=safe_messages(tokenizer, record, mode))
 
     for done in ask(waiting, request_of, engine, window_rows, reasons):

@@ -17,7 +17,7 @@ from polyalign.bucket_weights import bucket_weights
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_path, read_table
 from polyalign.progress import track
-from polyalign.prompts import MODE_OF_METHOD, prompt_ids, training_ids
+from polyalign.prompts import MODE_OF_METHOD, completion_ids, prompt_ids, training_ids
 from polyalign.records import RECORD_FIELDS, read_records, table_to_records
 from polyalign.training.recipe import PreferenceRecipe, SftRecipe
 
@@ -256,7 +256,7 @@ def preference_rows(
             ]
             counts.missing_scores += sum(score is None for score in scores)
         prompt = prompt_ids(tokenizer, record, mode)
-        answers = [training_ids(tokenizer, record, pair[side], mode)[1] for side in ("chosen", "rejected")]
+        answers = [completion_ids(tokenizer, pair[side], mode) for side in ("chosen", "rejected")]
         for answer in answers:
             check_ids(tokenizer, prompt, answer, row_id=pair["id"])
         fitted = fit_counted(tokenizer, prompt, answers, max_length, recipe.overlong, counts)

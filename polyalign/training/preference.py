@@ -63,7 +63,12 @@ class PreferenceTrainer(DPOTrainer):
         return dataset
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """Reference log-probabilities; TRL would pass our columns on to the model."""
+        """Reference log-probabilities; TRL would pass our columns on to the model.
+
+        With adapters the reference is the policy itself, which waits on the CPU where FSDP is going to shard it.
+        """
+        if model.device.type != self.accelerator.device.type:
+            model.to(self.accelerator.device)
         known = {name: value for name, value in inputs.items() if name not in PREFERENCE_COLUMNS}
         return super().compute_ref_log_probs(model, known)
 

@@ -3,6 +3,7 @@
 Kept apart from DPO so that a change to the critic's code does not make DPO checkpoints stale.
 """
 
+import os
 from typing import Any
 
 from datasets import Dataset
@@ -23,14 +24,14 @@ def make_trainer(
     """The preference trainer with its online term."""
     recipe, online = job.settings, None
     if recipe.needs_critic:
-        device = "cpu"
-        if job.gpus:
-            import torch
-
-            device = f"cuda:{torch.cuda.current_device()}"
-        critic = load_critic(job.critic_dir, device)
+        critic = load_critic(job.critic_dir, own_device(job.gpus))
         online = OnlineTerm(recipe.online, critic, job.buckets, tokenizer, job.seed)
     return run_preference.make_trainer(job, model, tokenizer, arguments, train, val, online)
+
+
+def own_device(gpus: int) -> str:
+    """The device of this process, before any library has chosen it: launched ones are numbered, one a GPU."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpus else "cpu"
 
 
 def train_hdpo(*, critic_dir: StrPath | None, recipe: dict[str, Any], **arguments: Any) -> dict[str, Any]:

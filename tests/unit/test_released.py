@@ -138,6 +138,7 @@ class TestPredictions:
         assert (
             "4 of 90 rows are not among the released predictions (en|single|qa|short 26 of 30)" in caplog.text
         )
+        assert details["warnings"] == ["en_sft_tiny: 4 of 90 rows are not among the released predictions"]
 
     def test_several_objects_on_a_line_are_several_rows(self, repository: Repository, tmp_path: Path):
         file = tmp_path / "joined.jsonl"
@@ -162,6 +163,7 @@ class TestPredictions:
         assert "finish_reason" not in written[1]
         assert details["counts"]["finish_reasons"] == {"error": 1, "not stated": 1, "stop": 88}
         assert details["counts"]["empty"] == 1
+        assert details["warnings"] == ["en_sft_tiny test: 1 of 90 empty answers"]
 
     def test_rows_numbered_by_pair_go_by_the_row_of_the_split(self, repository: Repository):
         rows = released_rows(repository.records)[10:]
