@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from datasets import Dataset
@@ -68,6 +68,51 @@ class Job:
     def arrow(self, split: str) -> Path:
         """The tokenized rows of a split."""
         return Path(self.state_dir) / "data" / f"{split}.arrow"
+
+
+class CellArguments(TypedDict):
+    """What training a cell is given, whatever its method.
+
+    cell: its name, {lang}_{method}_{model}.
+    recipe: a resolved recipe, see `polyalign.training.recipe.resolve_recipe`.
+    init_dir: model folder to start from; for preference training it is the reference model too.
+    out_dir: the checkpoint folder to write.
+    work_root: where resumable state is kept, in {cell}/{fingerprint}.
+    max_length: tokens of prompt and answer together.
+    code: digest of the code that trains; another digest starts clean.
+    gpus: GPUs to use, on all nodes together; 0, the default, trains on CPU.
+    processes: training processes, one a device; None, the default, for one a GPU.
+    nodes: nodes of a Slurm job that the processes are spread over; 1 is the default.
+    """
+
+    cell: str
+    recipe: Mapping[str, Any]
+    init_dir: StrPath
+    out_dir: StrPath
+    work_root: StrPath
+    seed: int
+    max_length: int
+    code: str
+    gpus: NotRequired[int]
+    processes: NotRequired[int | None]
+    nodes: NotRequired[int]
+
+
+def cell_arguments(job: Any) -> CellArguments:
+    """Those of a workflow job, as `polyalign.job.run_job` gives it."""
+    out_dir = Path(job.output.manifest).parent
+    return {
+        "cell": out_dir.name,
+        "recipe": job.params.recipe,
+        "init_dir": Path(job.input.init).parent,
+        "out_dir": out_dir,
+        "work_root": "work",
+        "seed": job.params.seed,
+        "max_length": job.params.max_length,
+        "code": job.params.code,
+        "gpus": job.resources.gpu,
+        "nodes": job.resources.get("nodes", 1),
+    }
 
 
 MakeTrainer = Callable[[Job, Any, Any, dict[str, Any], Dataset, Dataset | None], Any]
@@ -203,34 +248,37 @@ def train_cell(
     *,
     cell: str,
     recipe: Mapping[str, Any],
-    data: Mapping[str, StrPath],
-    tokenize: Tokenize,
     init_dir: StrPath,
     out_dir: StrPath,
     work_root: StrPath,
     seed: int,
     max_length: int,
     code: str,
-    gpus: int,
+    gpus: int = 0,
+    processes: int | None = None,
+    nodes: int = 1,
+    data: Mapping[str, StrPath],
+    tokenize: Tokenize,
     make_trainer: MakeTrainer,
     module: str,
     critic_dir: StrPath | None = None,
     buckets: list[str] | None = None,
-    processes: int | None = None,
-    nodes: int = 1,
 ) -> dict[str, Any]:
     """Run one training job, resuming where an earlier try stopped, and write its checkpoint folder.
 
     Args:
+        cell to nodes: see `CellArguments`.
         data: input files by name; their digests are part of the fingerprint.
         tokenize: writes {split}.arrow files of tokenized rows into a folder and counts them.
         make_trainer, module: builds the trainer; the module whose main does so in other processes.
-        processes: training processes, one a device; None for one a GPU.
-        nodes: nodes of a Slurm job that the processes are spread over.
 
     Returns:
         Details for the manifest: recipe, rows, tokens, steps, final values, template digest, precision,
         device.
+
+    Raises:
+        BadInput: a recipe, record or model that cannot be trained.
+        PolyAlignError: the loss became NaN, or training was stopped by a signal (its state is saved).
     """
     settings = parse_recipe(recipe)
     check_tracker(settings)

@@ -4,7 +4,8 @@ Kept apart from DPO so that a change to the critic's code does not make DPO chec
 """
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from datasets import Dataset
 
@@ -15,7 +16,7 @@ from polyalign.training import run_preference
 from polyalign.training.online import OnlineTerm
 from polyalign.training.preference import PreferenceTrainer
 from polyalign.training.recipe import PreferenceRecipe, parse_recipe
-from polyalign.training.run import Job, worker_main
+from polyalign.training.run import CellArguments, Job, worker_main
 
 
 def make_trainer(
@@ -34,25 +35,30 @@ def own_device(gpus: int) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpus else "cpu"
 
 
-def train_hdpo(*, critic_dir: StrPath | None, recipe: dict[str, Any], **arguments: Any) -> dict[str, Any]:
-    """Train HDPO on scored pairs; arguments and result as
-    `polyalign.training.run_preference.train_preference`.
+def train_hdpo(
+    *,
+    pairs: Mapping[str, StrPath],
+    records: Mapping[str, StrPath],
+    critic_dir: StrPath | None,
+    **given: Unpack[CellArguments],
+) -> dict[str, Any]:
+    """Train HDPO on scored pairs; see `polyalign.training.run_preference.train_preference`.
 
     Args:
         critic_dir: critic bundle; None is allowed only for recipes without an online term.
-        recipe: a resolved recipe of method hdpo.
     """
-    settings = parse_recipe(recipe)
+    settings = parse_recipe(given["recipe"])
     if not isinstance(settings, PreferenceRecipe):
         raise BadInput(f"method {settings.method!r} is not trained on pairs", field="method", expected="hdpo")
     if settings.needs_critic and critic_dir is None:
         raise BadInput("the online term needs a critic", field="online.mode", fix="train the critic first")
     return run_preference.train_preference(
-        recipe=recipe,
+        pairs=pairs,
+        records=records,
         critic_dir=critic_dir if settings.needs_critic else None,
         make_trainer=make_trainer,
         module="polyalign.training.run_hdpo",
-        **arguments,
+        **given,
     )
 
 

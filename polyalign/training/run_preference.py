@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow.compute as pc
 from datasets import Dataset
@@ -15,7 +15,7 @@ from polyalign.training.models import adapter_config
 from polyalign.training.online import OnlineTerm
 from polyalign.training.preference import PreferenceTrainer
 from polyalign.training.recipe import parse_recipe
-from polyalign.training.run import Job, MakeTrainer, train_cell, worker_main
+from polyalign.training.run import CellArguments, Job, MakeTrainer, train_cell, worker_main
 
 
 def make_trainer(
@@ -61,34 +61,20 @@ def train_preference(
     *,
     pairs: Mapping[str, StrPath],
     records: Mapping[str, StrPath],
-    init_dir: StrPath,
-    recipe: Mapping[str, Any],
-    out_dir: StrPath,
-    work_root: StrPath,
-    cell: str,
-    seed: int,
-    max_length: int,
-    code: str,
-    gpus: int = 0,
-    processes: int | None = None,
-    nodes: int = 1,
     critic_dir: StrPath | None = None,
     make_trainer: MakeTrainer = make_trainer,
     module: str = "polyalign.training.run_preference",
+    **given: Unpack[CellArguments],
 ) -> dict[str, Any]:
-    """Train on pairs, as the recipe says.
+    """Train on pairs, as the recipe says; `polyalign.training.run.train_cell` says what is returned and raised.
 
     Args:
         pairs: pair tables by split (`train` and, optionally, `val`).
         records: by split, the record tables that the pairs' source_index points to.
-        init_dir: model folder to start from; it is the reference model too.
         critic_dir: critic bundle, for recipes with an online term.
         make_trainer, module: how this and other processes build the trainer.
-
-    For the other arguments, the details returned and the errors raised see
-    `polyalign.training.run_sft.train_sft`.
     """
-    settings = parse_recipe(recipe)
+    settings = parse_recipe(given["recipe"])
     buckets = bucket_names(pairs)
 
     def tokenize(tokenizer: Any, folder: Path) -> dict[str, RowCounts]:
@@ -102,9 +88,9 @@ def train_preference(
                 settings,
                 counts[split],
                 buckets,
-                max_length=max_length,
+                max_length=given["max_length"],
                 draw=settings.eval_rows if split == "val" else None,
-                seed=seed,
+                seed=given["seed"],
             )
             write_arrow(folder / f"{split}.arrow", PREFERENCE_SCHEMA, rows)
         return counts
@@ -112,23 +98,13 @@ def train_preference(
     inputs = {f"pairs_{split}": path for split, path in pairs.items()}
     inputs |= {f"records_{split}": records[split] for split in pairs}
     return train_cell(
-        cell=cell,
-        recipe=recipe,
         data=inputs,
         tokenize=tokenize,
-        init_dir=init_dir,
-        out_dir=out_dir,
-        work_root=work_root,
-        seed=seed,
-        max_length=max_length,
-        code=code,
-        gpus=gpus,
-        processes=processes,
-        nodes=nodes,
         critic_dir=critic_dir,
         buckets=buckets,
         make_trainer=make_trainer,
         module=module,
+        **given,
     )
 
 

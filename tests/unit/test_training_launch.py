@@ -30,7 +30,7 @@ from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import read_table, write_table
 from polyalign.training import launch, run
 from polyalign.training.recipe import parse_recipe
-from polyalign.training.run_hdpo import train_hdpo
+from polyalign.training.run_hdpo import own_device, train_hdpo
 from polyalign.training.run_sft import train_sft
 from polyalign.training.state import Interrupted
 
@@ -271,6 +271,13 @@ def test_sft_on_two_nodes_is_that_of_one_process(world, tmp_path, monkeypatch):
     assert close(weights(tmp_path / "one"), weights(tmp_path / "two"))
     with pytest.raises(PolyAlignError, match="4 processes do not share 3 nodes"):
         train_sft(**given, **arguments(world, tmp_path / "three"), processes=4, nodes=3)
+
+
+def test_the_critic_lies_on_the_gpu_of_its_process(monkeypatch):
+    """No library has chosen a device by then, so the launcher's number does; else all would lie on the first."""
+    assert [own_device(0), own_device(1)] == ["cpu", "cuda:0"]
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [own_device(0), own_device(8)] == ["cpu", "cuda:3"]
 
 
 SLEEPER = """

@@ -67,6 +67,21 @@ def test_weights_count_over_the_global_batch_and_cancel_as_published(world, tmp_
     assert not close(published, ours)
 
 
+def test_bucket_weights_cancel_as_published_too(world, tmp_path):
+    table = read_table(world / "train.parquet")
+    one_bucket = table.drop_columns("bucket_id").append_column("bucket_id", [["one"] * table.num_rows])
+    write_table(world / "one_bucket.parquet", one_bucket)
+
+    def run_bucketsft(name, split, **changes):
+        chosen = recipe("bucketsft", micro_batch_size=1, max_steps=2, **changes)
+        train_sft(train=world / split, val=None, recipe=chosen, **arguments(world, tmp_path / name))
+        return weights(tmp_path / name)
+
+    published = run_bucketsft("published", "train.parquet", weight_normalization="micro")
+    assert equal(published, run_bucketsft("flat", "one_bucket.parquet", weight_normalization="micro"))
+    assert not close(published, run_bucketsft("ours", "train.parquet"))
+
+
 def test_dpo_follows_trl(world, tmp_path):
     """Without weights and further terms, the loss is TRL's own at every step."""
     chosen = recipe("dpo", max_steps=4)
