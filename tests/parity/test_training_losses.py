@@ -87,6 +87,18 @@ def test_weighted_sft_from_logits(kit):
         close(weighted_sft_loss(logps, vector(case["dist_sft_weight"])), case["loss"])
 
 
+def test_weighted_sft_gradients_are_those_of_its_values(kit):
+    """The published numbers hold no gradients of this loss: finite differences of its values stand in for them."""
+    for case in kit["dist_sft_cases"]:
+        labels, weights = torch.tensor(case["labels"]), vector(case["dist_sft_weight"])
+        assert torch.autograd.gradcheck(
+            lambda logits, labels=labels, weights=weights: weighted_sft_loss(
+                label_logps(logits, labels), weights
+            ),
+            vector(case["logits"], True),
+        )
+
+
 def test_published_normalisation_cancels_the_weight_of_a_single_row(kit):
     rows = kit["single_row_batch_weight_has_no_effect"]
     weights = [row["hdpo_weight"] for row in rows]

@@ -147,6 +147,16 @@ class TestParts:
         )
         assert [part.item() for part in loss] == pytest.approx([2 * 1.5 + 10 * 0.2, 1.5, 0.2])
 
+    def test_gradients_of_the_loss_are_those_of_its_values(self):
+        values = ([1.0, 2.0], [0.0, 4.0], [0.5, 0.1], [0.2, 0.9])
+        pred, target, chosen, rejected = (torch.tensor(row, dtype=torch.float64) for row in values)
+
+        def loss(pred, chosen, rejected):
+            lambdas = {"margin": 0.1, "reg_lambda": 2.0, "rank_lambda": 10.0}
+            return critic_loss(pred, target, chosen, rejected, **lambdas).loss
+
+        assert torch.autograd.gradcheck(loss, [part.requires_grad_() for part in (pred, chosen, rejected)])
+
     def test_constant_scores_within_pairs_are_a_collapse_even_if_they_differ_by_bucket(self):
         scores = np.array([0.1, 0.1, 0.7, 0.7])
         texts = ["a", "b", "c", "d"]
