@@ -10,7 +10,7 @@ import pytest
 from tests.demo_world import Demo, copy_checkout
 
 SAMPLE = os.environ.get("FAULTS") == "sample"
-KILLS = 3 if SAMPLE else 20
+KILLS = 2 if SAMPLE else 20
 INPUTS = 72 if SAMPLE else 240
 """Broken files, divided among the commands."""
 EXAMPLES = 10 if SAMPLE else 60
