@@ -2,11 +2,13 @@
 
 Snakemake's own lock is a file that a killed run leaves behind, which `--unlock` then has to remove. This one is the
 kernel's: a run that was killed starts again as it is, and two never write to one folder at once. A folder that cannot
-be written to is told before anything is planned.
+be written to is told before anything is planned, and what killed jobs left half-written is swept away.
 """
 
 import fcntl
 import os
+import re
+import shutil
 from pathlib import Path
 
 from polyalign.errors import BadInput
@@ -76,3 +78,18 @@ def hold_folder(folder: Path) -> bool:
         return False
     _held[folder] = handle
     return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed jobs were writing in `folder`, which `hold_folder` must hold.
+
+    Files and folders are written aside as `.{process}.{name}` (`polyalign.files`); a killed process renames nothing.
+    """
+    for root in ("results", "resources"):
+        for path in sorted((folder / root).rglob(".*")):
+            if not re.fullmatch(r"\.\d+\..+", path.name):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

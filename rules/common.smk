@@ -16,7 +16,7 @@ from polyalign.files import sha256_file
 from polyalign.methods import METHODS, TRAINED_METHODS
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.run_lock import check_writable, hold_folder
+from polyalign.run_lock import check_writable, hold_folder, sweep
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -64,7 +64,8 @@ if (
 
 
 onstart:
-    or_exit(hold_folder, Path.cwd())
+    if or_exit(hold_folder, Path.cwd()):
+        sweep(Path.cwd())
 
 
 # What is merged and exported beside train, val and test; nothing trains or is evaluated on it.

@@ -50,6 +50,10 @@ def used_seconds(process: subprocess.Popen[bytes]) -> float:
     return used
 
 
+def file_names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
 def test_a_workflow_killed_at_random_ends_in_the_same_report(whole: Demo, tmp_path: Path) -> None:
     chance = random.Random(11)
     runs = [Demo(whole.root, tmp_path / "run0", CONFIGS)]
@@ -70,6 +74,8 @@ def test_a_workflow_killed_at_random_ends_in_the_same_report(whole: Demo, tmp_pa
         demo.outcome(targets=[CELL])
         assert read_json(demo.runs / CELL) == read_json(whole.runs / CELL)
         assert list(read_jsonl(demo.runs / predictions)) == list(read_jsonl(whole.runs / predictions))
+        # Nor is anything left of what was being written when a kill came.
+        assert file_names(demo.runs / "results") == file_names(whole.runs / "results")
 
 
 def test_two_workflows_in_one_folder_do_not_mix(fresh: Demo) -> None:

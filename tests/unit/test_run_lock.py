@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from polyalign.errors import BadInput
-from polyalign.run_lock import hold_folder, is_held
+from polyalign.files import atomic_directory, atomic_path, write_text
+from polyalign.run_lock import hold_folder, is_held, sweep
 
 HOLDER = "import sys; from pathlib import Path; from polyalign.run_lock import hold_folder; "
 HOLD_AND_WAIT = HOLDER + "hold_folder(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
@@ -37,3 +38,19 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert not hold_folder(tmp_path)
     assert not is_held(tmp_path)
+
+
+def test_what_killed_jobs_were_writing_is_swept_away(tmp_path):
+    for name in ("results/a.json", "results/model.d/config.json", "resources/models/x/.cache/1.json"):
+        write_text(tmp_path / name, "{}")
+    with atomic_path(tmp_path / "results/a.json") as file, atomic_directory(tmp_path / "results/m") as folder:
+        write_text(folder / "config.json", "{}")
+        file.write_text("{")
+        sweep(tmp_path)
+        assert not file.exists()
+        assert not folder.exists()
+        # So that the writers end well.
+        file.touch()
+        folder.mkdir()
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {"results/a.json", "results/model.d/config.json", "resources/models/x/.cache/1.json"}
