@@ -42,6 +42,7 @@ REMOVED_SCHEMA = pa.schema(
         ("kept_row", pa.int64()),
     ]
 )
+NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 def find_duplicates(files: Files, processes: int = 1) -> tuple[pa.Table, dict[str, Any]]:
@@ -123,9 +124,6 @@ def _with_counts(before: dict[str, int], after: dict[str, int], causes: Mapping[
     }
 
 
-_NOTHING = np.zeros(0, dtype=np.int64)
-
-
 def combine_reports(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One report over several runs on separate corpora, such as the languages of a grid."""
     before: Counter[str] = Counter()
@@ -161,7 +159,7 @@ def drop_duplicates(
     after: dict[str, int] = {}
     for split, source in sorted(inputs.items()):
         copy = _copy_table if str(source).endswith(".parquet") else _copy_lines
-        before[split], after[split] = copy(source, outputs[split], gone.get(split, _NOTHING))
+        before[split], after[split] = copy(source, outputs[split], gone.get(split, NO_ROWS))
     return {
         "original_split_counts": {split: count for split, count in before.items() if count},
         "split_counts": {split: count for split, count in after.items() if count},

@@ -8,8 +8,7 @@ disk and DuckDB joins them: memory grows with the confirmed pairs alone.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,9 +16,8 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 import pyarrow as pa
-import rensa
 
-from polyalign.data.dedup import removed_table
+from polyalign.data.dedup import NO_ROWS, removed_table, rows_to_remove
 from polyalign.data.duplicate_search import (
     ClaimFile,
     Files,
@@ -31,33 +29,14 @@ from polyalign.data.duplicate_search import (
     positions,
     processes_for,
 )
-from polyalign.data.record_columns import history_rows
 from polyalign.data.shingles import NearDuplicates, banding, jaccard, shingles
+from polyalign.data.signatures import compared_records, sign_file
 from polyalign.files import TableWriter
-from polyalign.records import LANGUAGES, read_record_batches, read_records
-from polyalign.throughput import collector_paused, over_processes
+from polyalign.throughput import over_processes
 
-_SEED = 42
-_TEXT_FIELDS = ("language", "question", "human_answer", "context")
 _BATCH = 4096
 _EXAMPLES = 20
 _BINS = 10
-
-
-class Candidate(NamedTuple):
-    """A record as the search sees it."""
-
-    row: int
-    id: str
-    language: str
-    question: str
-    answer: str
-    around: str
-
-    @property
-    def told(self) -> str:
-        """What its signature describes."""
-        return f"{self.question}\n{self.answer}"
 
 
 def find_near_duplicates(
@@ -71,7 +50,8 @@ def find_near_duplicates(
         processes: files are read in so many processes at a time.
 
     Returns:
-        A table of `NEAR_SCHEMA`, a row a record that has a near-duplicate which stays, and the report.
+        A table of `dedup.REMOVED_SCHEMA` and a column `similarity`, a row a record that has a near-duplicate which
+        stays, and the report.
 
     Raises:
         BadInput: a file is missing, or a row is not a record.
@@ -79,12 +59,13 @@ def find_near_duplicates(
     order = claim_order(files)
     bands, rows = banding(settings.threshold, settings.permutations, settings.recall)
     workers = processes_for(order, processes)
-    skipped = _skipped_rows(order, gone)
+    skipped = {} if gone is None else {dataset: rows_to_remove(gone, dataset) for dataset in files}
     with TemporaryDirectory(prefix="polyalign-near-") as folder:
         tasks = [
-            (file, folder, settings, bands, rows, skipped.get(file.number)) for file in largest_first(order)
+            (file, folder, settings, bands, rows, skipped.get(file.dataset, {}).get(file.split, NO_ROWS))
+            for file in largest_first(order)
         ]
-        counts = dict(over_processes(_sign, tasks, workers))
+        counts = dict(over_processes(sign_file, tasks, workers))
         with database(folder) as connection:
             candidates = _candidates(
                 connection, folder, bands, settings.bucket_pairs, sum(map(sum, counts.values()))
@@ -95,107 +76,6 @@ def find_near_duplicates(
             pairs = _confirmed(connection, folder, settings) if wanted else _Pairs.none()
     return _outcome(order, pairs, settings, (bands, rows), counts, candidates)
 
-
-# Signatures ----------------------------------------------------------------------------------------------------
-
-
-def _skipped_rows(order: list[ClaimFile], gone: pa.Table | None) -> dict[int, np.ndarray]:
-    """{file number: sorted rows that the exact pass removes}."""
-    if gone is None or not gone.num_rows:
-        return {}
-    numbers = {(file.dataset, file.split): file.number for file in order}
-    names = zip(gone.column("dataset").to_pylist(), gone.column("split").to_pylist(), strict=True)
-    file = np.array([numbers.get(name, -1) for name in names])
-    row = gone.column("row").to_numpy()
-    return {number: np.sort(row[file == number]) for number in set(file.tolist()) - {-1}}
-
-
-def _read(path: str) -> Iterator[list[Candidate]]:
-    """The records of a file, batch by batch."""
-    start = 0
-    if path.endswith(".parquet"):
-        for batch in read_record_batches(path, ["id", *_TEXT_FIELDS, "dialogue_history"]):
-            columns = [batch.column(name).to_pylist() for name in ("id", *_TEXT_FIELDS)]
-            histories = history_rows(batch.column("dialogue_history"))
-            fields = zip(*columns, histories, strict=True)
-            yield [_candidate(start + place, *values) for place, values in enumerate(fields)]
-            start += batch.num_rows
-        return
-    records = enumerate(read_records(path))
-    while rows := list(islice(records, _BATCH)):
-        yield [
-            _candidate(
-                row,
-                record["id"],
-                *(record[name] for name in _TEXT_FIELDS),
-                [(turn["role"], turn["text"]) for turn in record["dialogue_history"]],
-            )
-            for row, record in rows
-        ]
-
-
-def _candidate(
-    row: int,
-    identity: str,
-    language: str,
-    question: str,
-    answer: str,
-    context: str,
-    history: list[tuple[str, str]],
-) -> Candidate:
-    around = "\n".join((context, *(text for _, text in history)))
-    return Candidate(row, identity, language, question, answer, around)
-
-
-def _sign(
-    task: tuple[ClaimFile, str, NearDuplicates, int, int, np.ndarray | None],
-) -> tuple[int, tuple[int, int]]:
-    """Write the band hashes of a file's records; returns (file number, (records compared, too short))."""
-    file, folder, settings, bands, rows, skipped = task
-    gone = set() if skipped is None else set(skipped.tolist())
-    schema = pa.schema([("position", pa.int64()), *((f"b{band}", pa.uint64()) for band in range(bands))])
-    short = 0
-    with TableWriter(Path(folder) / f"bands-{file.number:05d}.parquet", schema) as writer, collector_paused():
-        for batch in _read(file.path):
-            signed, kinds, signatures = [], [], []
-            for record in batch:
-                if record.row in gone:
-                    continue
-                told = shingles(record.told, getattr(settings.shingle, record.language))
-                if len(told) < settings.min_shingles:
-                    short += 1
-                    continue
-                sketch = rensa.RMinHash(num_perm=settings.permutations, seed=_SEED)
-                sketch.update(list(told))
-                signed.append(record.row)
-                kinds.append(LANGUAGES.index(record.language))
-                signatures.append(sketch.digest())
-            if signed:
-                hashes = band_hashes(
-                    np.array(signatures, dtype=np.uint64), np.array(kinds, dtype=np.uint64), bands, rows
-                )
-                columns = [positions(file.number, np.array(signed, dtype=np.int64)), *hashes]
-                writer.write(pa.table([pa.array(column) for column in columns], schema=schema))
-    return file.number, (writer.rows, short)
-
-
-def band_hashes(signatures: np.ndarray, kinds: np.ndarray, bands: int, rows: int) -> list[np.ndarray]:
-    """A 64-bit hash of each band of signatures [records, permutations]; bands arrays [records], uint64.
-
-    Args:
-        kinds: [records] uint64; records of different kinds (languages) share no hash.
-    """
-    hashes = []
-    for band in range(bands):
-        mixed = kinds * np.uint64(bands) + np.uint64(band + 1)
-        for column in range(band * rows, (band + 1) * rows):
-            mixed = (mixed ^ signatures[:, column]) * np.uint64(0x9E3779B97F4A7C15)
-            mixed ^= mixed >> np.uint64(29)
-        hashes.append(mixed)
-    return hashes
-
-
-# Candidates ----------------------------------------------------------------------------------------------------
 
 _BAND_PAIRS = """
 INSERT INTO pairs
@@ -242,8 +122,6 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, file: ClaimFile) -> np.ndarr
     return place_of(connection.sql(query).to_arrow_table().column("position").to_numpy())[1]
 
 
-# Confirmation --------------------------------------------------------------------------------------------------
-
 _PARTS = ("question", "answer", "around")
 _TEXTS_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "language", *_PARTS)] + [("position", pa.int64())]
@@ -274,7 +152,7 @@ def _keep_texts(task: tuple[ClaimFile, str, np.ndarray]) -> None:
     """Write the texts of a file's candidates where the join finds them."""
     file, folder, rows = task
     with TableWriter(Path(folder) / f"texts-{file.number:05d}.parquet", _TEXTS_SCHEMA) as writer:
-        for batch in _read(file.path):
+        for batch in compared_records(file.path):
             first, last = np.searchsorted(rows, (batch[0].row, batch[-1].row + 1))
             ours = [batch[row - batch[0].row] for row in rows[first:last].tolist()]
             if ours:
@@ -312,9 +190,6 @@ def _confirmed(connection: duckdb.DuckDBPyConnection, folder: str, settings: Nea
     found.sort(key=lambda pair: (pair[1], pair[0]))
     first, second, similarity = zip(*found, strict=True)
     return _Pairs(np.array(first), np.array(second), np.array(similarity), ids, histogram, alike)
-
-
-# Outcome -------------------------------------------------------------------------------------------------------
 
 
 def _greedy(pairs: _Pairs) -> dict[int, tuple[int, float]]:
