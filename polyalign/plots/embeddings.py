@@ -20,6 +20,8 @@ _DISTANT = " How far apart two clouds lie means little in {}."
 _PANEL, _ACROSS, _GRID = 2.15, 7, 90
 _WIDTH = 0.6
 """Share of the usual kernel width."""
+_SHORT, _LONGEST = 12, 22
+"""Characters of a label that leave room for a note beside it, and of one that fits a panel."""
 
 
 class Picture(Protocol):
@@ -125,7 +127,8 @@ def draw_embeddings(
     with settings():
         width = max(6.4, 0.5 + _PANEL * across)
         rows = down * len(pictures)
-        figure = new_figure(width, 0.75 + (_PANEL + 0.12) * rows)
+        stacked = any(len(system.label) > _SHORT for system in systems.values())
+        figure = new_figure(width, 0.75 + (_PANEL + (0.27 if stacked else 0.12)) * rows)
         grid = figure.subplots(rows, across, squeeze=False)
         for block, picture in enumerate(pictures):
             box = _box(picture.places)
@@ -135,7 +138,7 @@ def draw_embeddings(
                     axes.set_axis_off()
                     continue
                 _panel(axes, picture.places, human, panels[place], box)
-                _head(axes, panels[place])
+                _head(axes, panels[place], stacked)
                 if place % across == 0:
                     named = f"{picture.title}, {picture.axes[1]}" if picture.axes[1] else picture.title
                     axes.set_ylabel(named, fontsize=9)
@@ -148,14 +151,21 @@ def draw_embeddings(
         save(figure, png, pdf)
 
 
-def _head(axes: "Axes", shown: Sequence[Drawn]) -> None:
-    """Title of a panel: the system in its colour, with its note."""
+def _head(axes: "Axes", shown: Sequence[Drawn], stacked: bool) -> None:
+    """Title of a panel: the system in its colour, with its note beside it, or below where labels are long."""
     if len(shown) > 1:
         axes.set_title("All", fontsize=10, loc="left", fontweight="bold", pad=4)
         return
     (system,) = shown
-    axes.set_title(system.label, fontsize=10, loc="left", fontweight="bold", color=system.colour, pad=4)
-    if system.note:
+    # Names of a family differ at their ends.
+    label, half = system.label, _LONGEST // 2
+    label = label if len(label) <= _LONGEST else f"{label[: half - 1]}…{label[-half:]}"
+    pad = 14 if stacked else 4
+    axes.set_title(label, fontsize=10, loc="left", fontweight="bold", color=system.colour, pad=pad)
+    if system.note and stacked:
+        where = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(system.note, (0, 1), xytext=(0, 4), fontsize=8, color=SOFT, **where)
+    elif system.note:
         axes.set_title(system.note, fontsize=8, loc="right", color=SOFT, pad=4)
 
 

@@ -32,8 +32,15 @@ def human_eval_page(summary: Mapping[str, Any]) -> Page:
         "A tie is half a win. Strengths are logarithmic with mean 0.",
         "Agreement is Krippendorff's alpha, ordinal for scores and nominal for choices.",
     ]
-    title = f"Human evaluation, {language_name(summary['language'])}"
-    return Page("human_eval", title, summary["language"], tables, notes=notes)
+    language = summary["language"]
+    return Page(
+        "human_eval",
+        f"{language_name(language)}: blind human evaluation",
+        language,
+        tables,
+        lead="People judged the answers without knowing whose they are.",
+        notes=notes,
+    )
 
 
 def _scores_table(single: Mapping[str, Any]) -> Table:
@@ -69,8 +76,10 @@ def _agreement_table(summary: Mapping[str, Any]) -> Table:
     rows = []
     for name, value in found.items():
         alpha = Value(text=value["reason"]) if value["estimate"] is None else _value(value)
-        rows.append(Row("All", name, spoken(name), {"alpha": alpha, "items": Value(value["items"])}))
-    return Table("agreement", "Agreement of the annotators", columns, rows, stub="Rating")
+        rows.append(
+            Row("All annotators", name, spoken(name), {"alpha": alpha, "items": Value(value["items"])})
+        )
+    return Table("agreement", "Agreement of the annotators", columns, rows, "Rating", "Among")
 
 
 def _correlation_tables(summary: Mapping[str, Any]) -> list[Table]:
@@ -87,6 +96,6 @@ def _correlation_tables(summary: Mapping[str, Any]) -> list[Table]:
             mode: Value(value["spearman"], text=value.get("reason", "")) for mode, value in values.items()
         }
         cells["systems"] = Value(max(value["systems"] for value in values.values()))
-        rows.append(Row("All", metric, metric, cells))
+        rows.append(Row("All systems", metric, metric, cells))
     columns.append(Column("systems", "Systems", 0, 0))
-    return [Table("correlations", "Rank correlation with metrics", columns, rows, stub="Metric")]
+    return [Table("correlations", "Rank correlation with metrics", columns, rows, "Metric", "Over")]

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -329,8 +330,8 @@ class TestEverythingAtOnce:
 
 
 class TestFigure:
-    @pytest.fixture(scope="class")
-    def drawn(self, tmp_path_factory):
+    @pytest.fixture(scope="class", params=["labels of methods", "long names"])
+    def drawn(self, tmp_path_factory, request):
         """The figure of six methods, three projections."""
         methods = ["base", "cot", "sft", "bucketsft", "dpo", "hdpo"]
         generator, folder, kept = np.random.default_rng(2), tmp_path_factory.mktemp("figure"), []
@@ -342,6 +343,10 @@ class TestFigure:
             name: Drawn(METHOD_LABELS[name], "AUC 0.97", *look, np.arange(50) + 50 * (place + 1))
             for place, (name, look) in enumerate(looks(methods).items())
         }
+        if request.param == "long names":
+            systems = {
+                name: replace(each, label=f"Thirty-billion {each.label}") for name, each in systems.items()
+            }
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 plot, "save", lambda figure, *files: kept.append(figure) or style.save(figure, *files)
@@ -359,7 +364,10 @@ class TestFigure:
 
     def test_every_system_has_a_panel_in_each_projection_and_all_share_one(self, drawn):
         titles = [axes.get_title(loc="left") for axes in drawn.axes]
-        assert titles == [*METHOD_LABELS.values(), "All"] * 3
+        assert titles[:7] * 3 == titles
+        for title, label in zip(titles, [*METHOD_LABELS.values(), "All"], strict=False):
+            assert title.endswith(label)
+            assert len(title) <= 22
         shown = [len(axes.collections) for axes in drawn.axes]
         # Shading and human dots, then the systems.
         assert shown == ([3] * 6 + [8]) * 3
@@ -371,6 +379,7 @@ class TestFigure:
             texts = [
                 *(getattr(axes, name) for name in ("title", "_left_title", "_right_title")),
                 axes.xaxis.label,
+                *axes.texts,
             ]
             boxes += [text.get_window_extent(renderer) for text in texts if text.get_text()]
         for one, other in itertools.combinations(boxes, 2):
