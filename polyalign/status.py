@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyalign.config import Config, read_config
+from polyalign.config import read_config
 from polyalign.files import StrPath
 from polyalign.plan import Job, ancestors, explain, plan
 from polyalign.run_lock import is_held
@@ -30,8 +30,8 @@ _LAYOUT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_
 
 
 @dataclass(frozen=True)
-class Cell:
-    """State of one cell's report and what stands between it and being fresh.
+class Standing:
+    """How an artifact stands, and what is between it and being fresh.
 
     Attributes:
         state: fresh, stale (built, but not from what is there now), missing (not built), running, or
@@ -42,27 +42,38 @@ class Cell:
         gpu_hours: what these jobs are expected to take, times their GPUs.
     """
 
+    state: str
+    cause: str | None = None
+    artifact: str | None = None
+    steps: int = 0
+    gpu_hours: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Standing):
+    """A cell's report."""
+
     language: str
     method: str
     model: str
-    state: str
-    cause: str | None = None
-    artifact: str | None = None
-    steps: int = 0
-    gpu_hours: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """As in file names."""
+        return f"{self.language}_{self.method}_{self.model}"
 
 
-@dataclass(frozen=True)
-class Page:
-    """State of one table of a language: the methods side by side, detectors, judges or embeddings; else as `Cell`."""
+@dataclass(frozen=True, kw_only=True)
+class Page(Standing):
+    """One table of a language: the methods side by side, detectors, judges or embeddings."""
 
     name: str
     language: str
-    state: str
-    cause: str | None = None
-    artifact: str | None = None
-    steps: int = 0
-    gpu_hours: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """What it shows, of which language."""
+        return f"{self.name} {self.language}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ def state_of(
     running: bool,
     directory: Path,
 ) -> dict[str, Any]:
-    """The fields that `Cell` and `Page` share.
+    """The fields of a `Standing`.
 
     Args:
         artifact: the cell's report or the page, below the directory.
@@ -163,9 +174,7 @@ def state_of(
     }
 
 
-def grid_status(
-    *, root: StrPath, directory: StrPath, configfiles: Sequence[StrPath] = (), config: Config | None = None
-) -> Status:
+def grid_status(*, root: StrPath, directory: StrPath, configfiles: Sequence[StrPath] = ()) -> Status:
     """State, cause and cost of every cell of the configured grid and of the pages made of them.
 
     Args:
@@ -178,7 +187,7 @@ def grid_status(
         PolyAlignError: the dry-run failed.
     """
     home = Path(directory)
-    config = config or read_config(Path(root) / "config" / "config.yaml", *configfiles)
+    config = read_config(Path(root) / "config" / "config.yaml", *configfiles)
     jobs = plan(["metrics", *PAGES], root=root, directory=home, configfiles=configfiles)
     jobs = [job for job in jobs if job.outputs]
     estimates = Estimates(home, config.hours)
@@ -186,10 +195,12 @@ def grid_status(
     begun, running = begun_outputs(home), is_held(home)
     known = (jobs, hours, begun, running, home)
     cells = [
-        Cell(*key, **state_of(f"results/metrics/{'_'.join(key)}.json", *known)) for key in config.grid_cells()
+        Cell(language=lang, method=method, model=model, **state_of(report, *known))
+        for lang, method, model in config.grid_cells()
+        for report in [f"results/metrics/{lang}_{method}_{model}.json"]
     ]
     pages = [
-        Page(name, language, **state_of(f"results/tables/{stem}_{language}.md", *known))
+        Page(name=name, language=language, **state_of(f"results/tables/{stem}_{language}.md", *known))
         for name, stem in PAGES.items()
         for language in config.grid.languages
     ]
@@ -202,11 +213,9 @@ def status_values(status: Status) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(status)))
 
 
-def _mark(cell: Cell | Page) -> Text:
-    if not cell.steps:
-        return Text(cell.state, style=STYLES[cell.state])
-    hours = f", {cell.gpu_hours:.0f} h" if cell.gpu_hours >= 0.5 else ""
-    return Text(f"{cell.state}\n{cell.steps}{hours}", style=STYLES[cell.state])
+def _mark(one: Standing) -> Text:
+    hours = f", {one.gpu_hours:.0f} h" if one.gpu_hours >= 0.5 else ""
+    return Text(one.state + (f"\n{one.steps}{hours}" if one.steps else ""), style=STYLES[one.state])
 
 
 def _page_table(pages: Sequence[Page]) -> Table:
@@ -235,12 +244,9 @@ def print_status(status: Status, console: Console | None = None) -> None:
     if status.pages:
         console.print(_page_table(status.pages))
     causes: dict[str, list[str]] = {}
-    for cell in status.cells:
-        if cell.cause:
-            causes.setdefault(cell.cause, []).append(f"{cell.language}_{cell.method}_{cell.model}")
-    for page in status.pages:
-        if page.cause:
-            causes.setdefault(page.cause, []).append(f"{page.name} {page.language}")
+    for one in [*status.cells, *status.pages]:
+        if one.cause:
+            causes.setdefault(one.cause, []).append(one.label)
     if causes:
         console.print("First cause, deepest step first due:")
     for cause, names in causes.items():

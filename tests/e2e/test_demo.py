@@ -259,6 +259,18 @@ def test_provenance_verifies_and_names_what_was_changed(demo, tmp_path):
     metadata = json.loads((tmp_path / "crate/ro-crate-metadata.json").read_text())["@graph"]
     actions = [entity for entity in metadata if entity.get("@type") == "CreateAction"]
     assert len(actions) > 20
+    # What Workflow Run Crate 0.5 requires: its profiles, a main workflow, runs with what they ran, read and wrote.
+    entities = {entity["@id"]: entity for entity in metadata}
+    profiles = {profile["@id"] for profile in entities["./"]["conformsTo"]}
+    assert {f"https://w3id.org/ro/wfrun/{kind}/0.5" for kind in ("process", "workflow")} < profiles
+    main = entities[entities["./"]["mainEntity"]["@id"]]
+    assert set(main["@type"]) == {"File", "SoftwareSourceCode", "ComputationalWorkflow"}
+    assert {action["@id"] for action in actions} == {one["@id"] for one in entities["./"]["mentions"]}
+    for action in actions:
+        assert action["instrument"]["@id"] in entities
+        assert all(one["@id"] in entities for one in [*action["object"], *action["result"]])
+    files = [entity["@id"] for entity in metadata if "File" in entity["@type"]]
+    assert all((tmp_path / "crate" / name).is_file() for name in files)
     changed = demo.runs / "results/references/en/tiny/bucket_references.json"
     stat = changed.stat()
     with open(changed, "a") as handle:

@@ -296,13 +296,16 @@ def test_every_script_belongs_to_a_rule_and_back(root):
         assert f'code_digest("{name}")' in rules, f"{name}: its rule carries no digest of its code"
 
 
-def test_every_rule_states_log_benchmark_manifest_and_environment(root):
+def test_every_rule_states_log_benchmark_manifest_environment_and_resources(root):
     for path in sorted((root / "rules").glob("*.smk")):
         for rule in re.split(r"^(?=(?:use )?rule )", path.read_text(), flags=re.MULTILINE)[1:]:
             name = rule.split(":")[0]
             if "script:" not in rule:
                 continue
-            for directive in ("log:", "benchmark:", "conda:", "manifest="):
+            stated = ["log:", "benchmark:", "conda:", "manifest="]
+            # A retry comes back with more memory and time.
+            stated += ["threads:", "mem_mb=growing(", "runtime=growing("]
+            for directive in stated:
                 assert directive in rule, f"{path.name}, {name}: no {directive}"
 
 
