@@ -7,7 +7,7 @@ See docs/demo.md.
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from polyalign.errors import BadInput
@@ -66,8 +66,8 @@ def build_tiny_model(
             fix="use more records, or a smaller batch_size or sequence_length in models.<name>.build",
         )
     model = make_model(tokenizer, settings, seed)
-    with atomic_directory(out_dir) as folder:
-        loss = pretrain(model, blocks, settings, seed, folder / "state")
+    with atomic_directory(out_dir) as folder, TemporaryDirectory() as scratch:
+        loss = pretrain(model, blocks, settings, seed, scratch)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         files = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
@@ -213,15 +213,18 @@ def make_model(tokenizer: Any, settings: Mapping[str, Any], seed: int) -> Any:
 
 
 def pretrain(
-    model: Any, blocks: list[list[int]], settings: Mapping[str, Any], seed: int, state_dir: Path
+    model: Any, blocks: list[list[int]], settings: Mapping[str, Any], seed: int, scratch: str
 ) -> float:
-    """Plain language modelling on packed blocks; returns the mean loss of the last tenth of the steps."""
+    """Plain language modelling on packed blocks; returns the mean loss of the last tenth of the steps.
+
+    Nothing is saved, but the Trainer makes its folder `scratch`.
+    """
     import torch
     from transformers import Trainer, TrainingArguments
 
     steps = settings["pretrain_steps"]
     arguments = TrainingArguments(
-        output_dir=str(state_dir),
+        output_dir=scratch,
         max_steps=steps,
         per_device_train_batch_size=settings["batch_size"],
         learning_rate=settings["learning_rate"],
