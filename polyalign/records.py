@@ -179,40 +179,24 @@ def choose_split(key: str, weights: Sequence[tuple[str, float]], seed: int = 42)
 
 def make_record(
     *,
-    id: str,
-    dataset: str,
-    split: str,
-    language: str,
-    track: str,
-    family: str,
-    style_bucket: str,
     question: str,
     human_answer: str,
     context: str = "",
     dialogue_history: Sequence[tuple[str, str]] = (),
-    meta: dict[str, Any],
-    token_rule: str = "neutral",
+    **labels: Any,
 ) -> dict[str, Any]:
     """A record from texts that are not yet normalized; fills length bin, bucket and meta.length_tokens.
 
     Args:
         dialogue_history: earlier (role, text) turns, role `user` or `assistant`.
-        token_rule: how the answer's tokens are counted for the length bin, see `count_tokens`.
+        labels: what else `normalized_record` takes.
     """
     return normalized_record(
-        id=id,
-        dataset=dataset,
-        split=split,
-        language=language,
-        track=track,
-        family=family,
-        style_bucket=style_bucket,
         question=normalize_text(question),
         context=normalize_text(context),
         dialogue_history=[{"role": role, "text": normalize_text(text)} for role, text in dialogue_history],
         human_answer=normalize_text(human_answer),
-        meta=meta,
-        token_rule=token_rule,
+        **labels,
     )
 
 
@@ -232,7 +216,11 @@ def normalized_record(
     meta: dict[str, Any],
     token_rule: str = "neutral",
 ) -> dict[str, Any]:
-    """A record from texts that are normalized already; fills length bin, bucket and meta.length_tokens."""
+    """A record from texts that are normalized already; fills length bin, bucket and meta.length_tokens.
+
+    Args:
+        token_rule: how the answer's tokens are counted for the length bin, see `count_tokens`.
+    """
     tokens = count_tokens(human_answer, token_rule)
     bin_name = length_bin(tokens)
     return {

@@ -22,6 +22,7 @@ _DUPLICATES = {
     "group_conflict": "its conversation also stands in a better protected split",
     "same_split": "an equal record stands before it in the same split",
     "cross_split": "an equal record stands in a better protected split",
+    "near_duplicate": "a record that differs from it in a few words stays in its place",
 }
 _TONES: dict[str, Tone] = {"equal": "good", "close": "good", "differs": "bad"}
 

@@ -134,13 +134,16 @@ def test_published_counts_are_of_the_corpora_in_scope() -> None:
     assert sum(tests) == TEST_ROWS["zh"]
 
 
-def taken(folder: Path) -> CorpusInventory:
-    """The inventory of a corpus of three records formatted, one of them a duplicate."""
+def taken(folder: Path, formatted: int = 4) -> CorpusInventory:
+    """The inventory of a corpus of three records, and of a duplicate that was formatted, too."""
     write_manifest(folder / "raw/dolly/manifest.json", step="mirror_source", details={"obtained": "mirror"})
     write_manifest(
         folder / "formatted/dolly/manifest.json",
         step="format_corpus",
-        details={"split_counts": {"train": 2, "dev": 1, "test": 1}, "dropped": {"empty answer": 4}},
+        details={
+            "split_counts": {"train": formatted - 2, "dev": 1, "test": 1},
+            "dropped": {"empty answer": 4},
+        },
     )
     rows = {
         "train": [record(0, "yes | no")],
@@ -194,6 +197,14 @@ def test_the_inventory_of_a_run_in_every_format(tmp_path: Path) -> None:
     assert (out / "inventory.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "inventory.pdf").read_bytes().startswith(b"%PDF")
     assert "data:image/png;base64" in (out / "inventory.html").read_text()
+
+
+def test_what_the_exact_pass_does_not_list_are_near_duplicates(tmp_path: Path) -> None:
+    corpus = taken(tmp_path, formatted=6)
+    assert corpus.duplicates == {"cross_split": 1, "near_duplicate": 2}
+    build_inventory([corpus], tmp_path / "tables", licences={}, reasons={}, scope="")
+    line = "| English | dolly | deduplication | near duplicate | 2 | a record that differs from it in a few words"
+    assert line in (tmp_path / "tables/inventory.md").read_text()
 
 
 def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
