@@ -36,6 +36,7 @@ from polyalign.training.models import (
     write_checkpoint,
 )
 from polyalign.training.recipe import Recipe, accumulation_steps, parse_recipe
+from polyalign.training.sharding import keep_outputs
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ def execute(job: Job, make_trainer: MakeTrainer) -> None:
     hub.HF_HUB_OFFLINE = hub.HF_HUB_DISABLE_TELEMETRY = True
     transformers_logging.disable_progress_bar()
     score_labels_alone()
+    keep_outputs()
     tokenizer = load_tokenizer(job.init_dir)
     model = load_model(job.init_dir, job.settings, max_length=job.max_length, gpus=job.gpus)
     train = Dataset.from_file(str(job.arrow("train")))

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from accelerate.commands import launch as accelerate_launch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
@@ -32,6 +33,7 @@ from polyalign.training import launch, run
 from polyalign.training.recipe import parse_recipe
 from polyalign.training.run_hdpo import own_device, train_hdpo
 from polyalign.training.run_sft import train_sft
+from polyalign.training.sharding import keep_outputs
 from polyalign.training.state import Interrupted
 
 TYPES = {
@@ -96,6 +98,13 @@ def test_fsdp_settings_arrive(monkeypatch):
     assert str(plugin.state_dict_type).endswith("FULL_STATE_DICT"), "one file of weights, whole"
     assert type(plugin.cpu_offload).__name__ == "OffloadPolicy", "nothing is offloaded"
     assert environment["ACCELERATE_MIXED_PRECISION"] == "no", "what the recipe says, not the file"
+    # In bfloat16, log-probabilities would be rounded to it as well: -77.02 becomes -77, the next is -76.5.
+    original = FullyShardedDataParallelPlugin.set_mixed_precision
+    monkeypatch.setattr(FullyShardedDataParallelPlugin, "set_mixed_precision", original)
+    keep_outputs()
+    plugin.set_mixed_precision("bf16")
+    policy = plugin.mixed_precision_policy
+    assert (policy.param_dtype, policy.reduce_dtype, policy.output_dtype) == (torch.bfloat16,) * 2 + (None,)
 
 
 def test_zero3_settings_arrive(monkeypatch):
