@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from hub_server import COMMIT, FakeHub, serving
+
+from tests.snakemake_runs import run_snakemake
 
 ROW = {"instruction": "Name a colour.", "context": "", "response": "Red.", "category": "open_qa"}
 CORPORA = ("dolly", "hc3_chinese")
@@ -42,16 +43,9 @@ def run(root: Path, tmp_path: Path) -> Run:
 
     def snakemake(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         ours = {name: value for name, value in os.environ.items() if name not in hidden}
-        command = [sys.executable, "-m", "snakemake", "--directory", tmp_path / "run", *arguments]
-        return subprocess.run(
-            list(map(str, command)),
-            cwd=root,
-            env={**ours, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home"), **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        given = {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home"), **environment}
+        words = ("--directory", tmp_path / "run", *arguments)
+        return run_snakemake(*words, cwd=root, environment={**ours, **given}, timeout=300)
 
     return snakemake
 
