@@ -19,6 +19,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from polyalign.errors import BadInput
+from polyalign.features.frozen_decoder import scored_from
 from polyalign.features.lm_batches import Batch, ScoredText, distinct, make_batches, make_sequences
 from polyalign.features.names import LM_NAMES
 from polyalign.features.rounding import round_decimals
@@ -44,28 +45,33 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor
     return torch.from_numpy(ids).to(device)
 
 
-def _states(scorer: Scorer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _states(scorer: Scorer, batch: Batch, first: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Last hidden states and token ids after the common beginnings, [texts, positions, hidden] and [texts, positions].
 
-    Padding stands after the last token, where causal attention never looks, so no mask is needed.
+    States before the position `first` are not computed to the end. Padding stands after the last token, where causal
+    attention never looks, so no mask is needed.
     """
     body, device = scorer.model.base_model, scorer.model.device
     ids = _padded([text.tokens[batch.shared :] for text in batch.texts], device)
-    if not batch.shared:
-        return body(input_ids=ids, use_cache=False).last_hidden_state, ids
-    cache = DynamicCache(config=scorer.model.config)
-    body(input_ids=_padded(batch.beginnings, device), past_key_values=cache, use_cache=True)
-    cache.batch_select_indices(torch.tensor(batch.group, device=device))
-    return body(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state, ids
+    cache = None
+    if batch.shared:
+        cache = DynamicCache(config=scorer.model.config)
+        with scored_from(batch.shared):
+            body(input_ids=_padded(batch.beginnings, device), past_key_values=cache, use_cache=True)
+        cache.batch_select_indices(torch.tensor(batch.group, device=device))
+    with scored_from(first):
+        found = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
+    return found.last_hidden_state, ids
 
 
 @torch.inference_mode()
 def answer_logprobs(scorer: Scorer, batch: Batch) -> list[np.ndarray]:
     """Log-probabilities of the answer tokens of each sequence; the first token of a sequence has none."""
-    hidden, ids = _states(scorer, batch)
+    starts = [max(1, len(text.prefix)) - batch.shared for text in batch.texts]
+    hidden, ids = _states(scorer, batch, min(starts) - 1)
     scored = torch.zeros(ids.shape, dtype=torch.bool)
-    for row, text in enumerate(batch.texts):
-        scored[row, max(1, len(text.prefix)) - batch.shared : text.length - batch.shared] = True
+    for row, (start, text) in enumerate(zip(starts, batch.texts, strict=True)):
+        scored[row, start : text.length - batch.shared] = True
     counts = scored.sum(1).tolist()
     scored = scored.to(ids.device)
     # The state at one position predicts the token at the next; only answer tokens are worth their logits.

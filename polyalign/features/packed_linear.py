@@ -22,17 +22,19 @@ class PackedLinear(torch.nn.Module):
     Args:
         linear: the layer that it stands for, float32 on the CPU.
         rows: rows of a typical input, which the layout of the packed weights is chosen for.
+        activation: oneDNN's name of a function to apply to the products, such as `swish`; `none`: none.
     """
 
-    def __init__(self, linear: torch.nn.Linear, rows: int) -> None:
+    def __init__(self, linear: torch.nn.Linear, rows: int, activation: str = "none") -> None:
         super().__init__()
+        self._activation = activation
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(states, self._weight, self._bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(states, self._weight, self._bias, self._activation, [], "")
 
 
 def pack_linears(model: torch.nn.Module, rows: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from polyalign.errors import BadInput
+from polyalign.features.frozen_decoder import replace_layers
 from polyalign.features.packed_linear import pack_linears
 from polyalign.files import StrPath, read_json, sha256_file, sha256_json
 from polyalign.model_folders import check_weights, load_tokenizer, load_weights
@@ -127,6 +128,7 @@ def load_scorer(
         # Whole batches side by side keep all cores busier than parts of one operation do.
         side_by_side = threads or usable_cores()
         torch.set_num_threads(1)
+        replace_layers(model, CPU_BATCH_TOKENS)
         pack_linears(model, CPU_BATCH_TOKENS)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     max_length = min(max_length, limit or max_length)

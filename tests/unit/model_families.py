@@ -55,7 +55,7 @@ _TEXT = [
     "请回答下面的当前用户消息。最终答案：北京。天气很好，我们去公园散步。",
     "A longer sentence with several words, numbers like 123 and 4567, and some punctuation; all of it short.",
 ]
-_SIZES = {
+SIZES = {
     "vocab_size": 400,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -101,13 +101,13 @@ def model_of(family: str, seed: int = 0) -> torch.nn.Module:
     """A random two-layer model of the family's architecture."""
     torch.manual_seed(seed)
     config = {
-        "qwen2.5": Qwen2Config(**_SIZES),
-        "llama3.2": LlamaConfig(**_SIZES),
-        "tiny": LlamaConfig(**_SIZES),
-        "qwen3": Qwen3Config(**_SIZES),
-        "mistral-small": MistralConfig(**_SIZES),
+        "qwen2.5": Qwen2Config(**SIZES),
+        "llama3.2": LlamaConfig(**SIZES),
+        "tiny": LlamaConfig(**SIZES),
+        "qwen3": Qwen3Config(**SIZES),
+        "mistral-small": MistralConfig(**SIZES),
         # A window shorter than the prompts of the tests, so that the sliding cache is used.
-        "gemma2": Gemma2Config(**_SIZES, sliding_window=16, query_pre_attn_scalar=32),
+        "gemma2": Gemma2Config(**SIZES, sliding_window=16, query_pre_attn_scalar=32),
     }[family]
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     if family == "gemma2":

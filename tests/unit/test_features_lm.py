@@ -14,6 +14,7 @@ from polyalign.features.lm_batches import distinct, make_batches, make_sequences
 from polyalign.features.packed_linear import can_pack, pack_linears
 from polyalign.features.scorer import load_scorer, scorer_digest
 from polyalign.files import read_json, write_json
+from polyalign.model_folders import load_weights
 from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
 
@@ -33,8 +34,8 @@ def column(matrix: np.ndarray, name: str) -> np.ndarray:
     return matrix[:, LM_NAMES.index(name)]
 
 
-def one_by_one(scorer, prefix: str, answer: str) -> list[float]:
-    """Log-probabilities of the answer's tokens, from the whole model and one sequence at a time."""
+def one_by_one(scorer, model, prefix: str, answer: str) -> list[float]:
+    """Log-probabilities of the answer's tokens, from a model as Transformers loads it, one sequence at a time."""
     start = [] if scorer.start_id is None else [scorer.start_id]
     ids = [
         scorer.tokenizer(normalize_text(text), add_special_tokens=False)["input_ids"]
@@ -42,20 +43,21 @@ def one_by_one(scorer, prefix: str, answer: str) -> list[float]:
     ]
     sequence = torch.tensor([start + ids[0] + ids[1]])
     with torch.inference_mode():
-        logprobs = scorer.model(input_ids=sequence).logits[0].float().log_softmax(-1)
+        logprobs = model(input_ids=sequence).logits[0].float().log_softmax(-1)
     first = len(start) + len(ids[0])
     return [logprobs[at - 1, sequence[0, at]].item() for at in range(max(1, first), sequence.shape[1])]
 
 
 def test_batches_give_what_single_sequences_give(model_dir):
     scorer = load_scorer(model_dir, max_length=4096)
+    model = load_weights("AutoModelForCausalLM", model_dir, dtype=torch.float32).eval()
     matrix = score_with(scorer, RECORDS, ANSWERS, batch_tokens=200)
     for row, (record, answer) in enumerate(zip(RECORDS, ANSWERS, strict=True)):
         for kind, prefix in (("unconditional", ""), ("conditional", condition_prefix(record))):
             if not answer:
                 assert column(matrix, f"lm_{kind}_available")[row] == 0
                 continue
-            expected = one_by_one(scorer, prefix, answer)
+            expected = one_by_one(scorer, model, prefix, answer)
             total = column(matrix, f"lm_{kind}_logprob_sum")[row]
             assert total == pytest.approx(sum(expected), rel=1e-4)
             assert column(matrix, f"lm_{kind}_surprisal_max")[row] == pytest.approx(-min(expected), rel=1e-4)
