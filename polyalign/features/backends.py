@@ -5,10 +5,12 @@ missing is an error with the command that gets it; no feature is ever filled wit
 """
 
 import importlib
+import marshal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -157,10 +159,13 @@ def _jieba() -> tuple[Callable[[str], list[str]], dict[str, str]]:
     """jieba's word splitter and its dictionary of tags; loading takes about a second, so only Chinese text does."""
     jieba = importlib.import_module("jieba")
     jieba.setLogLevel("WARNING")
+    # jieba reads its prepared dictionary from a file object, piece by piece; from memory it takes half the time.
+    jieba.marshal = SimpleNamespace(load=lambda file: marshal.loads(file.read()), dump=marshal.dump)
     # As jieba.posseg reads it, without the tables for unknown words that posseg loads besides.
     with jieba.dt.get_dict_file() as handle:
-        entries = (line.split(" ") for line in handle.read().decode("utf-8").splitlines())
-        return jieba.lcut, {entry[0]: entry[2] for entry in entries if len(entry) == 3}
+        words = handle.read().decode("utf-8").replace("\n", " ").split(" ")
+    # A line is a word, its frequency and its tag.
+    return jieba.lcut, dict(zip(words[0::3], words[2::3], strict=False))
 
 
 def _load_core() -> Backend:
