@@ -43,6 +43,19 @@ class PreferenceCollator(DataCollatorForPreference):
         return {**super().torch_call(examples), **extra_columns(examples, PREFERENCE_COLUMNS)}
 
 
+class ExactColumns:
+    """A Trainer whose float columns belong to its loss and not to the model, so DeepSpeed must not round them.
+
+    Under it the Trainer gives every float of a batch the model's precision: reference log-probabilities, weights and
+    scores in bfloat16.
+    """
+
+    def _prepare_input(self, data: Any) -> Any:
+        if isinstance(data, Tensor):
+            return data.to(self.args.device)
+        return super()._prepare_input(data)
+
+
 class Totals(NamedTuple):
     """Sum of weights and number of rows of a global batch: all micro batches of one step on all devices."""
 

@@ -14,6 +14,7 @@ from trl import DPOTrainer
 
 from polyalign.training.batches import (
     PREFERENCE_COLUMNS,
+    ExactColumns,
     PreferenceCollator,
     Totals,
     denominators,
@@ -33,7 +34,7 @@ from polyalign.training.recipe import PreferenceRecipe
 from polyalign.training.sft import mean_weight, note_metrics
 
 
-class PreferenceTrainer(DPOTrainer):
+class PreferenceTrainer(ExactColumns, DPOTrainer):
     """DPOTrainer on tokenized pairs with weights, critic scores and bucket numbers.
 
     Args:

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 from trl import SFTTrainer
 
-from polyalign.training.batches import Totals, WeightedSftCollator, denominators, global_totals
+from polyalign.training.batches import (
+    ExactColumns,
+    Totals,
+    WeightedSftCollator,
+    denominators,
+    global_totals,
+)
 from polyalign.training.losses import SequenceLogps, sft_nll, weighted_mean
 
 
-class WeightedSftTrainer(SFTTrainer):
+class WeightedSftTrainer(ExactColumns, SFTTrainer):
     """SFTTrainer whose rows carry a `weight`.
 
     Args:

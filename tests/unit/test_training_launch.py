@@ -7,6 +7,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,9 +31,11 @@ from training_world import (
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.files import read_table, write_table
 from polyalign.training import launch, run
+from polyalign.training.preference import PreferenceTrainer
 from polyalign.training.recipe import parse_recipe
 from polyalign.training.run_hdpo import own_device, train_hdpo
 from polyalign.training.run_sft import train_sft
+from polyalign.training.sft import WeightedSftTrainer
 from polyalign.training.sharding import keep_outputs
 from polyalign.training.state import Interrupted
 
@@ -113,6 +116,21 @@ def test_zero3_settings_arrive(monkeypatch):
     assert environment["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
     assert environment["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "true"
     assert environment["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
+
+
+@pytest.mark.parametrize("trainer", [WeightedSftTrainer, PreferenceTrainer])
+def test_deepspeed_does_not_round_what_the_loss_is_made_of(trainer):
+    """The Trainer's own code, told that DeepSpeed trains in bfloat16."""
+    told = object.__new__(trainer)
+    told.args = SimpleNamespace(device=torch.device("cpu"))
+    told.is_deepspeed_enabled = True
+    plugin = SimpleNamespace(hf_ds_config=SimpleNamespace(dtype=lambda: torch.bfloat16))
+    told.accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
+    batch = {"input_ids": torch.tensor([[1, 2]]), "ref_chosen_logps": torch.tensor([-77.022])}
+    found = told._prepare_inputs(batch)
+    assert {name: (column.dtype, column.tolist()) for name, column in found.items()} == {
+        name: (column.dtype, column.tolist()) for name, column in batch.items()
+    }
 
 
 def test_the_file_follows_from_recipe_and_devices():
