@@ -30,6 +30,7 @@ from polyalign.records import read_record_batches, read_records
 
 QUANTILES = {"q10": 0.10, "q25": 0.25, "q50": 0.50, "q75": 0.75, "q90": 0.90}
 SUPPORTS = {"support_q10_q90": ("q10", "q90"), "support_q25_q75": ("q25", "q75")}
+"""Keys of a reference for its supports, and the quantiles that bound them."""
 REFERENCES_FILE = "bucket_references.json"
 MATRIX_FILE = "feature_matrix.parquet"
 SKIPPED_FILE = "skipped_buckets.json"

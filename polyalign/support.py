@@ -13,10 +13,12 @@ import numpy as np
 from polyalign.errors import BadInput
 from polyalign.features.origin import refuse_different
 from polyalign.features.table import FeatureTable
+from polyalign.references import SUPPORTS as REFERENCE_SUPPORTS
 from polyalign.references import references_origin
 
 FORMS = ("published", "corrected")
-SUPPORTS = ("q10_q90", "q25_q75")
+SUPPORTS = tuple(key.removeprefix("support_") for key in REFERENCE_SUPPORTS)
+"""Names of the supports, in settings."""
 SCALE_FLOOR = 1e-6
 NEAR_ZERO_SPREAD = 1e-6
 """Corrected form: a feature whose deviation is at most this share of its largest absolute value is left out."""

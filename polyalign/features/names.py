@@ -8,7 +8,6 @@ Definitions: docs/features.md, which is generated from this module.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 from polyalign.errors import BadInput
 
@@ -247,19 +246,3 @@ def feature_names(feature_set: str, lm: bool = False) -> list[str]:
     """
     check_feature_set(feature_set)
     return [*TEXT_NAMES, *LM_NAMES] if lm else list(TEXT_NAMES)
-
-
-@cache
-def text_columns() -> dict[str, int]:
-    """Column of each text feature in a [rows, 134] matrix."""
-    return {name: column for column, name in enumerate(TEXT_NAMES)}
-
-
-def names_with_role(*roles: str) -> list[str]:
-    """Names of the features that have one of `roles`, in canonical order."""
-    return [name for name, feature in FEATURES.items() if feature.role in roles]
-
-
-def log_space_names() -> list[str]:
-    """Heavy-tailed features that robust metrics compare by logarithm."""
-    return [name for name, feature in FEATURES.items() if feature.log_space]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyalign.references import SUPPORTS as REFERENCE_SUPPORTS
 from polyalign.support import feature_distances
 
-SUPPORTS = ("support_q10_q90", "support_q25_q75")
+SUPPORTS = tuple(REFERENCE_SUPPORTS)
 HUMAN_SHARE = 0.9
 """Share of human answers that `hcr_calibrated` counts as covered, by construction."""
 

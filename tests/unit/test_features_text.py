@@ -11,7 +11,7 @@ from model_families import record_of
 
 from polyalign.errors import BadInput, PolyAlignError
 from polyalign.features import backends as tools
-from polyalign.features.names import FEATURES, LM_NAMES, TEXT_NAMES, feature_names, names_with_role
+from polyalign.features.names import FEATURES, LM_NAMES, TEXT_NAMES, feature_names
 from polyalign.features.page import PAGE_FILE, features_page
 from polyalign.features.rounding import round_decimals
 from polyalign.features.text import BATCH_ROWS, extract_text_features
@@ -29,8 +29,8 @@ def measure(*texts: str) -> list[dict[str, float]]:
 def test_the_list_has_the_published_sizes_and_no_name_twice():
     assert (len(TEXT_NAMES), len(LM_NAMES), len(FEATURES)) == (134, 43, 177)
     assert feature_names("core-v1") == feature_names("paper-v1") == list(TEXT_NAMES)
-    assert names_with_role("run_constant") == ["lm_max_seq_length"]
-    assert "lm_conditional_prefix_token_count" in names_with_role("prompt_side")
+    assert [name for name in FEATURES if FEATURES[name].role == "run_constant"] == ["lm_max_seq_length"]
+    assert FEATURES["lm_conditional_prefix_token_count"].role == "prompt_side"
 
 
 def test_an_english_text_is_counted_as_a_person_would():
