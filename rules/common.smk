@@ -88,8 +88,10 @@ wildcard_constraints:
 
 
 def code_digest(rule_name):
-    """Digest of the rule's script and of every polyalign module that it imports."""
-    return digest_of(str(ROOT / "workflow_scripts" / f"{rule_name}.py"))
+    """A function of the wildcards: digest of the rule's script and of every polyalign module that it imports. Taken
+    where there is a job, as each job of a cluster reads all rules and runs one."""
+    script = str(ROOT / "workflow_scripts" / f"{rule_name}.py")
+    return lambda wildcards: digest_of(script)
 
 
 def conda_file(stage):
