@@ -1,0 +1,1 @@
+"""Human and model answers as vectors: distances, pictures, and a page to look around in."""

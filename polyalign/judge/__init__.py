@@ -1,0 +1,1 @@
+"""Judges: language models that grade answers by a rubric, and what their grades are worth."""
