@@ -61,7 +61,7 @@ def test_a_workflow_killed_at_random_ends_in_the_same_report(whole: Demo, tmp_pa
     while killed < KILLS:
         process, moment = start(runs[-1]), chance.uniform(*SECONDS)
         while process.poll() is None and used_seconds(process) < moment:
-            time.sleep(0.05)
+            time.sleep(0.1)
         if process.poll() is None:
             kill(process)
             killed += 1
@@ -84,7 +84,7 @@ def test_two_workflows_in_one_folder_do_not_mix(fresh: Demo) -> None:
         lock = fresh.runs / ".snakemake" / "polyalign.lock"
         while not lock.exists():
             assert first.poll() is None, (fresh.runs / "output.txt").read_text()[-4000:]
-            time.sleep(0.05)
+            time.sleep(0.1)
         second = fresh.snakemake(targets=[CELL])
         assert second.returncode == 2
         line = f"{fresh.runs}: another workflow is running here"
