@@ -74,7 +74,7 @@ test-slurm: $(READY) ## the demo on a real one-node Slurm (root and apt, or skip
 test-browser: $(READY) ## pages in headless Chromium (installed with root and apt, or skipped); pictures in $$SCREENSHOTS
 	$(BIN)/python -m pytest tests/browser
 
-test-faults: $(READY) ## kills, full disks, broken files, all in 15 minutes; FAULTS=sample: a few of each
+test-faults: $(READY) ## kills, full disks, broken files (about 15 minutes; FAULTS=sample: about 4)
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults
 
 test-locks: $(READY) ## every pin of requirements/ can be had (asks the package index)
