@@ -187,6 +187,8 @@ def replace_layers(model: Any, rows: int) -> int:
         for name, module in model.named_modules()
         if (new := _substitute(module, last, rows)) is not None
     }
+    if not found:
+        return 0
     expected = _probe(model, 0)
     _put(model, {name: new for name, (_, new) in found.items()})
     first = _PROBE[1] // 2
