@@ -20,10 +20,13 @@ def features(
     predictions: Annotated[
         Path | None, typer.Option(help="Describe the answers of this file instead of the records' own.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes for text features.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for text features; none: all cores.")
+    ] = None,
 ) -> None:
     """Describe answers by text features and, with --lm, language-model features."""
     from polyalign.features.files import describe_file
+    from polyalign.throughput import usable_cores
 
     rows = describe_file(
         records,
@@ -32,7 +35,7 @@ def features(
         field=field,
         lm=lm,
         predictions=predictions,
-        workers=workers,
+        workers=workers or usable_cores(),
     )
     say(f"{rows:,} rows -> {out}")
 
