@@ -26,8 +26,8 @@ Every feature by name: 134 of an answer's text, 43 of its probability under a la
 `--out` may end in `.parquet`, `.jsonl` or `.jsonl.gz`. JSONL rows have the published keys (`id`, `dataset`, `split`,
 `field_name`, `features`) and after them ours (`source_index`, `bucket_id`, `feature_set`, `scorer`, `scorer_digest`,
 `backends`).
-`--predictions FILE` describes predictions instead of the human answers. Text features use all cores unless `--workers N`
-says how many.
+`--predictions FILE` describes predictions instead of the human answers. Text features use all cores unless
+`--workers N` says how many.
 
 | rule | makes, under `results/features/{lang}/` |
 | --- | --- |
