@@ -37,7 +37,11 @@ class Workplace:
                     "models": {
                         "small": {"hub": "owner/small", "chat_template": "qwen2.5", "dtype": "float32"}
                     },
-                    "features": {"set": "core-v1", "lm": {"max_length": 512, "dtype": "float32"}},
+                    "features": {
+                        "set": "core-v1",
+                        "shards": 1,  # ninety rows are read sooner than a job starts
+                        "lm": {"max_length": 512, "dtype": "float32"},
+                    },
                     "references": {"splits": ["test"]},
                     "metrics": {"bootstrap": 20},
                     "decoding": {"max_new_tokens": 4},
