@@ -105,7 +105,7 @@ lock: ## write requirements/cpu.txt from requirements/cpu.in, and envs/ from bot
 	.venv-lock/bin/pip install --quiet torch==2.13.0
 	.venv-lock/bin/pip install --quiet -r requirements/cpu.in
 	.venv-lock/bin/pip freeze --all --exclude pip | sed 's/+cpu$$//' > requirements/cpu.txt
-	.venv-lock/bin/python -m polyalign.environment_files
+	.venv-lock/bin/python -m polyalign.workflow.environment_files
 	rm -r .venv-lock
 
 clean: ## remove the demo's results (the environment stays)

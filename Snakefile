@@ -1,5 +1,4 @@
 # PolyAlign: conditional human-distribution alignment, from raw corpora to tables.
-#
 #     snakemake --profile slurm results/metrics/en_hdpo_llama3b.json
 #     snakemake -n
 #     snakemake tables
@@ -17,13 +16,6 @@ report: "resources/captions/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/common_data.smk"
-include: "rules/common_released.smk"
-include: "rules/common_reports.smk"
-include: "rules/common_detection.smk"
-include: "rules/common_embeddings.smk"
-include: "rules/common_judge.smk"
-include: "rules/common_human_eval.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -43,16 +35,6 @@ include: "rules/human_eval.smk"
 announce(ENVIRONMENTS, {step.name: step.conda_env for step in workflow.rules})
 
 
-localrules:
-    tables,
-    metrics,
-    views,
-    human_eval,
-    detection,
-    embeddings,
-    judge,
-
-
 # What `snakemake` alone builds: the tables of the whole grid.
 rule tables:
     default_target: True
@@ -62,7 +44,6 @@ rule tables:
         inventory(),
 
 
-# Every metrics report of the grid, without tables.
 rule metrics:
     input:
         grid_metrics(),
@@ -91,11 +72,7 @@ rule detection:
 rule embeddings:
     input:
         expand("results/tables/embeddings_{lang}.md", lang=CFG.grid.languages),
-        expand(
-            "results/embeddings/{lang}/{model}/embeddings.html",
-            lang=CFG.grid.languages,
-            model=CFG.grid.models,
-        ),
+        embedding_pages(),
 
 
 rule judge:

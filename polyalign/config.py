@@ -34,9 +34,9 @@ from polyalign.inference.engine import EngineSettings
 from polyalign.judge.settings import Judges, check_judges
 from polyalign.methods import METHODS, ORACLE_METHODS, TRAINED_METHODS
 from polyalign.metrics.settings import MetricSettings
-from polyalign.plan import GUESSED_HOURS
 from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
+from polyalign.workflow.plan import GUESSED_HOURS
 
 Stage = Literal["data", "eval", "features", "infer", "report", "train"]
 MODEL_KEY = re.compile(r"[A-Za-z0-9.-]+")

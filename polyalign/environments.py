@@ -34,7 +34,7 @@ def python_of(environment: Path) -> Path:
 def packages_digest(environment: StrPath) -> str:
     """Digest of the names and versions installed there: what a result owes to its environment.
 
-    A container's packages are those that its image is built from (`polyalign.containers`).
+    A container's packages are those that its image is built from (`polyalign.workflow.containers`).
     """
     python_of(Path(environment))
     pins = Path(environment) / "pins.txt"

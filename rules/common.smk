@@ -8,7 +8,7 @@ from polyalign.config import check_targets, load_config
 from polyalign.critic.recipe import resolve_critic_recipe
 from polyalign.digest import code_digest as digest_of
 from polyalign.digest import environment_digest as digest_of_environment
-from polyalign.environment_files import file_name
+from polyalign.workflow.environment_files import file_name
 from polyalign.environments import packages_digest
 from polyalign.errors import EXIT_CODE, PolyAlignError
 from polyalign.features.nltk_data import load_packages
@@ -16,7 +16,7 @@ from polyalign.files import sha256_file
 from polyalign.methods import METHODS, TRAINED_METHODS
 from polyalign.prompts import load_chat_template
 from polyalign.records import SPLITS, VIEW_SPLITS
-from polyalign.run_lock import check_writable, hold_folder, sweep
+from polyalign.workflow.run_lock import check_writable, hold_folder, sweep
 from polyalign.training.recipe import resolve_recipe
 
 ROOT = Path(workflow.basedir)
@@ -263,3 +263,12 @@ def mauve_model(wildcards):
     """Manifest of the model that embeds texts for MAUVE, or nothing where the configuration leaves MAUVE out."""
     name = CFG.metrics.mauve.model
     return [] if name is None else base_model_of(wildcards.lang, name)
+
+
+include: "common_data.smk"
+include: "common_released.smk"
+include: "common_reports.smk"
+include: "common_detection.smk"
+include: "common_embeddings.smk"
+include: "common_judge.smk"
+include: "common_human_eval.smk"

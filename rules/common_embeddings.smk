@@ -46,3 +46,12 @@ COMPARE_SETTINGS = embedding_settings(
 DRAW_SETTINGS = embedding_settings(
     "components", "projections", "figure_rows", "perplexity", "neighbors"
 )
+
+
+def embedding_pages():
+    """The page of every model and language."""
+    return expand(
+        "results/embeddings/{lang}/{model}/embeddings.html",
+        lang=CFG.grid.languages,
+        model=CFG.grid.models,
+    )

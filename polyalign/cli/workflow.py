@@ -32,7 +32,7 @@ def status(
 ) -> None:
     """Show which cells of the grid are fresh, stale or missing, why, and the GPU hours to bring them up to date."""
     from polyalign.digest import ROOT
-    from polyalign.status import grid_status, print_status, status_values
+    from polyalign.workflow.status import grid_status, print_status, status_values
 
     files = [path.resolve() for path in configfile or []]
     found = grid_status(root=ROOT, directory=directory.resolve(), configfiles=files)
@@ -52,12 +52,12 @@ def provenance(
     max_megabytes: Annotated[int, typer.Option(help="Larger files are named in the crate, not copied.")] = 20,
 ) -> None:
     """Show the chain of manifests behind a number and verify its digests; a broken chain exits with 1."""
-    from polyalign.provenance import print_trace, trace, trace_values
+    from polyalign.workflow.provenance import print_trace, trace, trace_values
 
     root, steps = trace(artifact, verify=verify)
     print(json.dumps(trace_values(steps), indent=2)) if as_json else print_trace(steps, verified=verify)
     if crate is not None:
-        from polyalign.run_crate import write_crate
+        from polyalign.workflow.run_crate import write_crate
 
         count = write_crate(crate, root, steps, max_megabytes=max_megabytes)
         say(f"RO-Crate of {len(steps)} steps and {count} files -> {crate}")
@@ -76,7 +76,7 @@ def container(
     ] = "cuda",
 ) -> None:
     """Write an Apptainer definition of a stage's environment, and a Python to name in `environments`."""
-    from polyalign.containers import write_container
+    from polyalign.workflow.containers import write_container
 
     write_container(stage, variant, out)
     say(f"next: apptainer build {out}/{stage}.sif {out}/{stage}.def")

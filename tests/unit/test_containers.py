@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from polyalign.containers import write_container
-from polyalign.environment_files import pins
 from polyalign.environments import packages_digest, python_of
 from polyalign.errors import BadInput
+from polyalign.workflow.containers import write_container
+from polyalign.workflow.environment_files import pins
 
 # Stands for Apptainer: shows what it was asked for, then runs the command here.
 APPTAINER = """#!/bin/sh

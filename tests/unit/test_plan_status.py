@@ -5,8 +5,8 @@ from base64 import urlsafe_b64encode
 import pytest
 
 from polyalign.errors import PolyAlignError
-from polyalign.plan import Job, ancestors, explain, parse_plan
-from polyalign.status import Estimates, begun_outputs, state_of
+from polyalign.workflow.plan import Job, ancestors, explain, parse_plan
+from polyalign.workflow.status import Estimates, begun_outputs, state_of
 
 TEXT = """\
 Building DAG of jobs...

@@ -9,9 +9,9 @@ import pytest
 
 from polyalign.errors import BadInput
 from polyalign.files import atomic_directory, atomic_path, write_text
-from polyalign.run_lock import hold_folder, is_held, sweep
+from polyalign.workflow.run_lock import hold_folder, is_held, sweep
 
-HOLDER = "import sys; from pathlib import Path; from polyalign.run_lock import hold_folder; "
+HOLDER = "import sys; from pathlib import Path; from polyalign.workflow.run_lock import hold_folder; "
 HOLD_AND_WAIT = HOLDER + "hold_folder(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 
 

@@ -22,11 +22,11 @@ from polyalign.corpora import source
 from polyalign.errors import BadInput
 from polyalign.features.scorer import load_scorer
 from polyalign.files import write_json
-from polyalign.licences_page import EXCEPTIONS, is_allowed, licences_page, packages
 from polyalign.model_folders import check_modules, load_config, load_weights
 from polyalign.settings import read_yaml
 from polyalign.tables.html import to_html
 from polyalign.tables.model import Column, Page, Row, Table, Value
+from polyalign.workflow.licences_page import EXCEPTIONS, is_allowed, licences_page, packages
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*(ROOT / "polyalign").rglob("*.py"), *(ROOT / "workflow_scripts").glob("*.py")])
@@ -293,7 +293,7 @@ class TestPages:
         assert writers == {
             "polyalign/tables/html.py",
             "polyalign/web_page.py",
-            "polyalign/architecture_picture.py",
+            "polyalign/workflow/architecture_picture.py",
         }
 
 
@@ -307,7 +307,7 @@ class TestLicences:
 
     def test_the_page_is_what_is_installed(self):
         page = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
-        assert page == licences_page(), "run `python -m polyalign.licences_page`"
+        assert page == licences_page(), "run `python -m polyalign.workflow.licences_page`"
 
     @pytest.mark.parametrize(
         "expression, allowed",

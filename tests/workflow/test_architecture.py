@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from polyalign.architecture_page import GENERATED, room_imports
-from polyalign.rule_files import Rule, read_rules, rule_edges
+from polyalign.workflow.architecture_page import GENERATED, room_imports
+from polyalign.workflow.rule_files import Rule, read_rules, rule_edges
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def rules(root) -> list[Rule]:
 @pytest.mark.parametrize("name", GENERATED, ids=str)
 def test_page_and_picture_are_in_step_with_the_code(root, name):
     text = (root / name).read_text(encoding="utf-8")
-    assert text == GENERATED[name](), "run `python -m polyalign.architecture_page`"
+    assert text == GENERATED[name](), "run `python -m polyalign.workflow.architecture_page`"
 
 
 def test_the_edges_hold_those_that_snakemake_sees(snakemake, tmp_path, rules):

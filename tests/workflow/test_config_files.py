@@ -13,8 +13,8 @@ import yte
 
 from polyalign import config_docs
 from polyalign.config import Config, read_config
-from polyalign.plan import GUESSED_HOURS
 from polyalign.prompts import load_chat_template
+from polyalign.workflow.plan import GUESSED_HOURS
 
 PAPER, DEMO, RELEASED = (Path(f"config/{name}.yaml") for name in ("config", "demo", "released"))
 SHIPPED = {"paper": [PAPER], "demo": [PAPER, DEMO], "released": [PAPER, RELEASED]}

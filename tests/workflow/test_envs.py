@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from polyalign.digest import code_files, module_file
-from polyalign.environment_files import STAGES, conda_file, file_name, locked_pins, pins, variants_of
+from polyalign.workflow.environment_files import STAGES, conda_file, file_name, locked_pins, pins, variants_of
 
 VARIANTS = [(stage, variant) for stage in STAGES for variant in variants_of(stage)]
 
@@ -19,7 +19,7 @@ VARIANTS = [(stage, variant) for stage in STAGES for variant in variants_of(stag
 @pytest.mark.parametrize("stage, variant", VARIANTS)
 def test_files_are_those_of_the_locks(root, stage, variant):
     text = (root / "envs" / file_name(stage, variant)).read_text()
-    assert text == conda_file(stage, variant), "run `python -m polyalign.environment_files`"
+    assert text == conda_file(stage, variant), "run `python -m polyalign.workflow.environment_files`"
 
 
 def test_no_other_file_lies_beside_them(root):

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from polyalign.config import read_config
 from polyalign.files import StrPath
-from polyalign.plan import Job, ancestors, explain, plan
-from polyalign.run_lock import is_held
+from polyalign.workflow.plan import Job, ancestors, explain, plan
+from polyalign.workflow.run_lock import is_held
 
 PAGES = {"tables": "main", "detection": "detection", "judge": "judge", "embeddings": "embeddings"}
 """Targets of the workflow beside `metrics`, and the tables that they end in: results/tables/{name}_{language}.md."""

@@ -1,6 +1,6 @@
 """Files of the stages' environments: envs/*.yaml, in which every package is pinned, and containers of the same pins.
 
-    python -m polyalign.environment_files            # part of `make lock`: writes envs/ from requirements/
+    python -m polyalign.workflow.environment_files            # part of `make lock`: writes envs/ from requirements/
 
 A stage names the packages that it imports; what these need in turn is taken from what is installed here, which has
 to be requirements/cpu.txt. Stages with torch come in three variants: CUDA (`train.yaml`), CPU (`train-cpu.yaml`)

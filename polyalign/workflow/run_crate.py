@@ -14,7 +14,7 @@ from polyalign import __version__
 from polyalign.digest import ROOT
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, atomic_directory
-from polyalign.provenance import Step
+from polyalign.workflow.provenance import Step
 
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",

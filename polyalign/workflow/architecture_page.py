@@ -1,6 +1,6 @@
 """Write docs/architecture.md and its picture, from the rules as they are written and the imports of the package.
 
-    python -m polyalign.architecture_page
+    python -m polyalign.workflow.architecture_page
 
 Run it after every change of a rule, a script or an import; a test holds both files to the code.
 """
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from polyalign.architecture_picture import Stage, draw
 from polyalign.digest import PACKAGE, ROOT, module_file
 from polyalign.files import write_text
 from polyalign.markdown import table
-from polyalign.rule_files import Rule, read_rules, rule_edges
+from polyalign.workflow.architecture_picture import Stage, draw
+from polyalign.workflow.rule_files import Rule, read_rules, rule_edges
 
 PAGE_FILE = Path("docs/architecture.md")
 PICTURE_FILE = Path("docs/images/architecture.svg")
@@ -23,8 +23,8 @@ _INTRODUCTION = """\
 # Architecture
 
 Where everything is: from the name of an artifact to the rule that makes it, the script of the rule, and the function
-of the package that does the work. Written by `python -m polyalign.architecture_page` from the rules and the imports:
-change those, not this page.
+of the package that does the work. Written by `python -m polyalign.workflow.architecture_page` from the rules and the
+imports: change those, not this page.
 
 Data flow one way: raw corpora become records, records become views and features, features become references;
 references, records and answers of models train the critic and the methods; models answer, answers are measured, and

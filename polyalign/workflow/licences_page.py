@@ -1,6 +1,6 @@
 """Write docs/licences.md, under which licence each locked dependency is, from what is installed.
 
-    python -m polyalign.licences_page
+    python -m polyalign.workflow.licences_page
 
 Run it after every change of requirements/cpu.txt, in the environment made of it; a test holds the page to the packages
 and refuses a licence that is not allowed.
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from polyalign.digest import ROOT
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, write_text
 from polyalign.markdown import table
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "cpu.txt"
 WANTED = ROOT / "requirements" / "cpu.in"
 PAGE_FILE = ROOT / "docs" / "licences.md"
@@ -167,8 +167,8 @@ def licences_page() -> str:
         "# Licences of the dependencies",
         "",
         "Every package that `requirements/cpu.txt` locks, with its licence as an SPDX expression. Written by",
-        "`python -m polyalign.licences_page` from what is installed: change the requirements, not this page. A test",
-        "refuses a package whose licence is neither permissive nor copyleft of its own files alone (MPL, LGPL), unless",
+        "`python -m polyalign.workflow.licences_page` from what is installed: change the requirements, not this page.",
+        "A test refuses a package whose licence is neither permissive nor copyleft of its own files alone (MPL, LGPL), unless",
         "it is one of the exceptions below. No package is redistributed here. The separate environments of vLLM and of",
         "this documentation are not listed.",
         "",

@@ -211,12 +211,14 @@ def _calls(script: Path) -> Iterator[str]:
 
 
 def rule_files(root: Path) -> list[Path]:
-    """The Snakefile and the files that it includes, in its order."""
-    text = (root / "Snakefile").read_text(encoding="utf-8")
-    return [
-        root / "Snakefile",
-        *(root / name for name in re.findall(r'^include: "(.+)"', text, re.MULTILINE)),
-    ]
+    """The Snakefile and the files that it includes, and those that these include, in the order of reading."""
+
+    def read_from(file: Path) -> Iterator[Path]:
+        yield file
+        for name in re.findall(r'^include: "(.+)"', file.read_text(encoding="utf-8"), re.MULTILINE):
+            yield from read_from(file.parent / name)
+
+    return list(read_from(root / "Snakefile"))
 
 
 def read_rules(root: Path) -> list[Rule]:

@@ -6,9 +6,9 @@ in the image, which the user builds; nothing here runs Apptainer.
 
 from pathlib import Path
 
-from polyalign.environment_files import PYTHON, STAGES, Variant, pins, variants_of
 from polyalign.errors import BadInput
 from polyalign.files import write_text
+from polyalign.workflow.environment_files import PYTHON, STAGES, Variant, pins, variants_of
 
 _GPU_OPTION = {"cuda": " --nv", "rocm": " --rocm", "cpu": ""}
 
@@ -57,7 +57,7 @@ def write_container(stage: str, variant: Variant, folder: Path) -> list[Path]:
     """Write `{stage}.def`, `pins.txt` and `bin/python` to `folder`; returns the files.
 
     Args:
-        stage: a stage of `polyalign.environment_files.STAGES`.
+        stage: a stage of `polyalign.workflow.environment_files.STAGES`.
         variant: cuda, cpu or rocm; a stage without torch is the same for all.
         folder: as the user names it; the definition is built from where that name leads to it.
 
