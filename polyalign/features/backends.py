@@ -5,12 +5,10 @@ missing is an error with the command that gets it; no feature is ever filled wit
 """
 
 import importlib
-import marshal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -156,16 +154,21 @@ def _load_paper() -> Backend:
 
 @cache
 def _jieba() -> tuple[Callable[[str], list[str]], dict[str, str]]:
-    """jieba's word splitter and its dictionary of tags; loading takes about a second, so only Chinese text does."""
+    """jieba's word splitter and its dictionary of tags; loading takes about a second, so only Chinese text does.
+
+    The splitter is given the dictionary that jieba ships. By itself it would take whatever stands in a cache in the
+    folder for temporary files, where other versions and other users write, too.
+    """
     jieba = importlib.import_module("jieba")
-    jieba.setLogLevel("WARNING")
-    # jieba reads its prepared dictionary from a file object, piece by piece; from memory it takes half the time.
-    jieba.marshal = SimpleNamespace(load=lambda file: marshal.loads(file.read()), dump=marshal.dump)
-    # As jieba.posseg reads it, without the tables for unknown words that posseg loads besides.
     with jieba.dt.get_dict_file() as handle:
-        words = handle.read().decode("utf-8").replace("\n", " ").split(" ")
+        fields = handle.read().decode("utf-8").replace("\n", " ").split(" ")
     # A line is a word, its frequency and its tag.
-    return jieba.lcut, dict(zip(words[0::3], words[2::3], strict=False))
+    words, frequencies = fields[0::3], [int(count) for count in fields[1::3]]
+    beginnings = {word[:end] for word in words for end in range(1, len(word))}
+    jieba.dt.FREQ = {**dict.fromkeys(beginnings, 0), **dict(zip(words, frequencies, strict=False))}
+    jieba.dt.total = sum(frequencies)
+    jieba.dt.initialized = True
+    return jieba.lcut, dict(zip(words, fields[2::3], strict=False))
 
 
 def _load_core() -> Backend:

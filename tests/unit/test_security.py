@@ -132,8 +132,6 @@ class TestModels:
             pair
             for pair in imports()
             if pair[1] in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
-            # What jieba itself wrote, read as jieba reads it: plain values, and nothing that runs.
-            and pair != ("polyalign/features/backends.py", "marshal")
         ]
         wrong += [
             (file, name)
