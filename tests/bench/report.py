@@ -88,8 +88,11 @@ def missed(case: Case, result: dict[str, Any], figures: dict[str, Any]) -> list[
 
 
 def slower(result: dict[str, Any], stored: dict[str, Any] | None) -> list[str]:
-    """Whether a case takes more processor time than the stored one did, both by the yardstick of their machine."""
-    if stored is None:
+    """Whether a case takes more processor time than the stored one did, both by the yardstick of their machine.
+
+    What was never measured, or before there was a yardstick, is compared with nothing.
+    """
+    if stored is None or "yardstick" not in stored:
         return []
     now, then = (found["cpu_seconds"] / found["yardstick"] for found in (result, stored))
     if now <= SLOWER * then:
@@ -210,7 +213,7 @@ def draw_curves(path: Path = CURVES) -> None:
             panels[stage.title] = families
     columns = 3
     lines = math.ceil(len(panels) / columns)
-    with settings(), rc_context({"svg.hashsalt": "scaling"}):
+    with settings(), rc_context({"svg.hashsalt": "scaling", "svg.fonttype": "none"}):
         figure = new_figure(10.5, 2.5 * lines + 0.6)
         # One scale for all, so that stages can be compared too.
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)

@@ -59,6 +59,7 @@ def test_more_time_than_stored_is_told_whatever_the_machine():
         "1.6 times the stored processor time"
     ]
     assert report.slower(same_on_a_slow_machine, None) == []
+    assert report.slower(same_on_a_slow_machine, {"cpu_seconds": 1.0}) == []
 
 
 def test_growth_is_read_off_cases_of_one_family():
