@@ -30,6 +30,7 @@ def open_zip(path: StrPath, fix: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError) as error:
+        # zipfile raises NotImplementedError for a compression or version that it does not know.
         # A place before the file's beginning is what a wrong directory asks for; other errors are the disk's.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise

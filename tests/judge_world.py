@@ -3,12 +3,20 @@
 from pathlib import Path
 
 from polyalign.files import write_jsonl
+from polyalign.judge.rubric import Rubric
 from polyalign.judge.stand_in import judge_tokenizer
 from polyalign.prompts import load_chat_template
 from polyalign.tiny_model import make_model, train_tokenizer
 from tests.unit.model_families import record_of
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "layers": 1, "heads": 2, "kv_heads": 1}
+NO_FLAGS = {"empty_or_unintelligible": False, "wrong_language": False, "contradicts_context": False}
+BUCKETS = ("en|single|qa|short", "en|single|assistant|medium", "en|multi|dialogue|long")
+
+
+def all_of(rubric: Rubric, score: int) -> dict[str, int]:
+    """The same score in every dimension."""
+    return dict.fromkeys(rubric.dimensions, score)
 
 
 def save_judge(folder: Path, vocabulary: int = 800, seed: int = 0) -> Path:

@@ -11,26 +11,22 @@ from polyalign.prompts import MODE_OF_METHOD
 from polyalign.tables.entries import Entry
 
 
-def _refuse_oracle(entry: Entry) -> None:
-    """No row of a table may come from predictions that saw the reference answer."""
-    expected = MODE_OF_METHOD.get(entry.method)
+def _refuse_other_prompt(entry: Entry) -> None:
+    """No row of a table may come from another prompt than its method's, least of all one with the reference answer."""
+    expected, mode = MODE_OF_METHOD.get(entry.method), entry.report.prompt_mode
     if entry.report.oracle or entry.method in ORACLE_METHODS:
-        raise BadInput(
-            f"{entry.report.cell.name} was predicted from a prompt that shows the reference answer",
-            file=entry.file,
-            field="prompt_mode",
-            expected=f"{expected or 'the prompt of a method'}",
-            fix="leave this report out, or predict the cell again with the method's own prompt",
-        )
-    mode = entry.report.prompt_mode
-    if mode is not None and expected is not None and mode != expected:
-        raise BadInput(
-            f"{entry.report.cell.name} was predicted with prompt mode {mode}",
-            file=entry.file,
-            field="prompt_mode",
-            expected=f"{expected}, the prompt of {entry.method}",
-            fix="predict the cell again with the method's own prompt",
-        )
+        prompt = "from a prompt that shows the reference answer"
+    elif mode is not None and expected is not None and mode != expected:
+        prompt = f"with prompt mode {mode}"
+    else:
+        return
+    raise BadInput(
+        f"{entry.report.cell.name} was predicted {prompt}",
+        file=entry.file,
+        field="prompt_mode",
+        expected=f"{expected}, the prompt of {entry.method}" if expected else "the prompt of a method",
+        fix="leave this report out, or predict the cell again with the method's own prompt",
+    )
 
 
 def refuse_different(entries: Sequence[Entry], what: str, values: Sequence[object], fix: str) -> None:
@@ -78,7 +74,7 @@ def check_comparable(entries: Sequence[Entry], *, same_cell: bool = False) -> No
         raise BadInput("no reports", fix="give at least one metrics file")
     seen: dict[str, Path] = {}
     for entry in entries:
-        _refuse_oracle(entry)
+        _refuse_other_prompt(entry)
         name = entry.report.cell.name
         if name in seen and not same_cell:
             raise BadInput(

@@ -11,18 +11,12 @@ from polyalign.judge.rubric import RUBRIC, Rubric, load_rubric
 from polyalign.judge.settings import Judges, check_judges
 from polyalign.prompts import judge_messages, render_messages, text_ids, without_control_tokens_in
 from polyalign.settings import read_settings, read_yaml
-
-NO_FLAGS = {"empty_or_unintelligible": False, "wrong_language": False, "contradicts_context": False}
-BUCKETS = ("en|single|qa|short", "en|single|assistant|medium", "en|multi|dialogue|long")
+from tests.judge_world import NO_FLAGS, all_of
 
 
 @pytest.fixture
 def rubric() -> Rubric:
     return load_rubric()
-
-
-def all_of(rubric: Rubric, score: int) -> dict[str, int]:
-    return dict.fromkeys(rubric.dimensions, score)
 
 
 class TestRubric:

@@ -11,18 +11,12 @@ from polyalign.files import write_jsonl
 from polyalign.judge.replies import counts, judged_row, read_reply
 from polyalign.judge.rows import draw_rows, join_rows, of_shard, probed
 from polyalign.judge.rubric import Rubric, load_rubric
-
-NO_FLAGS = {"empty_or_unintelligible": False, "wrong_language": False, "contradicts_context": False}
-BUCKETS = ("en|single|qa|short", "en|single|assistant|medium", "en|multi|dialogue|long")
+from tests.judge_world import BUCKETS, NO_FLAGS, all_of
 
 
 @pytest.fixture
 def rubric() -> Rubric:
     return load_rubric()
-
-
-def all_of(rubric: Rubric, score: int) -> dict[str, int]:
-    return dict.fromkeys(rubric.dimensions, score)
 
 
 def write_split(folder: Path, count: int = 12) -> Path:
