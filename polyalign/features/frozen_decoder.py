@@ -1,24 +1,24 @@
 """Attention and feed-forward layers of a frozen float32 decoder on a CPU, replaced by equal ones that take less time.
 
     replace_layers(model, rows=4096)
-    with scored_from(first):
-        states = model.base_model(input_ids=ids).last_hidden_state
+    states = read_states(model.base_model, [(300, 340), (280, 345)], input_ids=ids)
 
 What is saved: one matrix product in place of three for queries, keys and values; rotary embeddings turned in place, as
-complex numbers; causal attention in blocks of queries that see only the keys before them; in the last layer, no
-attention for positions whose state nobody reads; an activation computed while its matrix product is written.
+complex numbers; causal attention in blocks of queries that see only the keys before them; an activation computed while
+its matrix product is written; in the last layer, no attention before the first position whose state is read, and
+nothing after attention for any position whose state nobody reads.
 
 The layers of the Llama family (Llama, Mistral, Qwen2 and their kin) are replaced. A model of another build, or whose
 logits would not stay the same, keeps its own layers.
 """
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -26,23 +26,53 @@ from polyalign.features.packed_linear import PackedLinear, can_pack
 
 BLOCK = 128
 """Queries attended to at a time: fewer waste less on keys after them, more use a CPU better."""
+ROUND = 32
+"""Numbers of positions are rounded up to a multiple of this."""
 _PROBE = (2, 48)
 _CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
 _ATTENTION_INPUTS = {"hidden_states", "position_embeddings", "attention_mask", "past_key_values", "kwargs"}
 _MLP = {"gate_proj", "up_proj", "down_proj", "act_fn"}
+_DECODER_LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 
-_first_scored: ContextVar[int] = ContextVar("first_scored", default=0)
+Spans = Sequence[tuple[int, int]]
+"""Positions to read of each row: the first one, and the one after the last."""
+_spans: ContextVar[Spans | None] = ContextVar("spans", default=None)
 
 
-@contextmanager
-def scored_from(position: int) -> Iterator[None]:
-    """Promise that no last state before this position of the input is read; it is undefined then."""
-    token = _first_scored.set(position)
+def _gathered(states: torch.Tensor, spans: Spans) -> torch.Tensor:
+    """[1, positions to read, hidden] of states [rows, positions, hidden], one row after the other.
+
+    The number of positions is filled up to a round one, with copies of the last.
+    """
+    width = states.shape[1]
+    runs = [np.arange(row * width + first, row * width + end) for row, (first, end) in enumerate(spans)]
+    read = np.concatenate(runs)
+    filled = np.pad(read, (0, rounded_up(len(read)) - len(read)), mode="edge") if len(read) else read
+    return states.flatten(0, 1)[torch.from_numpy(filled).to(states.device)].unsqueeze(0)
+
+
+def rounded_up(count: int) -> int:
+    """The next round number: oneDNN prepares each product of another size anew, for longer than small ones take."""
+    return -(-count // ROUND) * ROUND
+
+
+def read_states(body: Any, spans: Spans, **inputs: Any) -> torch.Tensor:
+    """Last hidden states of some positions of each row, one row after the other, [positions to read, hidden].
+
+    Args:
+        body: a decoder of Transformers, with replaced layers or its own.
+        spans: the positions to read.
+        inputs: what the decoder takes; without `attention_mask`, attention is causal.
+    """
+    token = _spans.set(spans)
     try:
-        yield
+        states = body(**inputs).last_hidden_state
     finally:
-        _first_scored.reset(token)
+        _spans.reset(token)
+    if states.shape[:2] == inputs["input_ids"].shape:
+        states = _gathered(states, spans)
+    return states[0, : sum(end - first for first, end in spans)]
 
 
 @lru_cache(maxsize=4)
@@ -54,7 +84,7 @@ def _band(width: int) -> torch.Tensor:
 def _blocks(first: int, end: int) -> Iterator[tuple[int, int]]:
     """Even runs of about `BLOCK` positions."""
     count = max(1, round((end - first) / BLOCK))
-    size = -(-(end - first) // count)
+    size = max(1, -(-(end - first) // count))
     yield from ((start, min(end, start + size)) for start in range(first, end, size))
 
 
@@ -63,13 +93,12 @@ class RotaryAttention(torch.nn.Module):
 
     Args:
         attention: the layer.
-        last: whether it is the last one.
         rows: rows of a typical input.
     """
 
-    def __init__(self, attention: Any, last: bool, rows: int) -> None:
+    def __init__(self, attention: Any, rows: int) -> None:
         super().__init__()
-        self._layer, self._scale, self._last = attention.layer_idx, attention.scaling, last
+        self._layer, self._scale = attention.layer_idx, attention.scaling
         self._size = attention.head_dim
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self._heads = [linear.out_features // self._size for linear in projections]
@@ -93,8 +122,10 @@ class RotaryAttention(torch.nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Any = None,
+        spans: Spans | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
+        """With `spans`, the output is that of these positions alone, [1, positions to read, hidden]."""
         states = self._project(hidden_states)
         turning = self._heads[0] + self._heads[1]
         cos, sin = (part[..., : self._size // 2] for part in position_embeddings)
@@ -103,28 +134,39 @@ class RotaryAttention(torch.nn.Module):
         query, key, value = states.unflatten(-1, (-1, self._size)).transpose(1, 2).split(self._heads, dim=1)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self._layer)
-        return self._out(self._attend(query, key, value, attention_mask).flatten(2)), None
+        first = (
+            0
+            if spans is None
+            else min((first for first, end in spans if end > first), default=query.shape[2])
+        )
+        attended = self._attend(query, key, value, attention_mask, first).flatten(2)
+        return self._out(attended if spans is None else _gathered(attended, spans)), None
 
     def _attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        first: int,
     ) -> torch.Tensor:
-        """[texts, positions, heads, size] of queries [texts, heads, positions, size]; without a mask, causal."""
-        options = {"scale": self._scale, "enable_gqa": self._heads[0] != self._heads[1]}
+        """[texts, positions, heads, size] of queries [texts, heads, positions, size], undefined before `first`.
+
+        Without a mask, attention is causal.
+        """
         end = query.shape[2]
-        first = min(_first_scored.get(), end - 1) if self._last else 0
+        past = key.shape[2] - end
         attended = query.new_empty(query.shape[0], end, *query.shape[1::2])
-        attended[:, :first] = 0
         out = attended.transpose(1, 2)
-        if mask is not None:
-            kept = mask[:, :, first:]
-            out[:, :, first:] = scaled_dot_product_attention(query[:, :, first:], key, value, kept, **options)
-            return attended
         width = -(-end // 1024) * 1024
         for start, stop in _blocks(first, end):
             # Cut so that the first query of the block, which is row 0, sees the keys up to its own.
             causal = _band(width)[: stop - start, width - start : width - start + stop]
-            block = query[:, :, start:stop], key[:, :, :stop], value[:, :, :stop]
-            out[:, :, start:stop] = scaled_dot_product_attention(*block, causal, **options)
+            seen = causal if mask is None else mask[:, :, start:stop, : past + stop]
+            block = query[:, :, start:stop], key[:, :, : past + stop], value[:, :, : past + stop]
+            out[:, :, start:stop] = scaled_dot_product_attention(
+                *block, seen, scale=self._scale, enable_gqa=self._heads[0] != self._heads[1]
+            )
         return attended
 
 
@@ -140,7 +182,27 @@ class GatedMlp(torch.nn.Module):
         return self._down(self._gate(states).mul_(self._up(states)))
 
 
-def _substitute(module: Any, last_layer: int, rows: int) -> torch.nn.Module | None:
+class LastLayer(torch.nn.Module):
+    """Last layer of a decoder, which goes on with the positions to read alone once their attention is computed.
+
+    Within `read_states`, it gives [1, positions to read, hidden]; else what the layer that it stands for gives.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self._attention, self._mlp = layer.self_attn, layer.mlp
+        self._norms = torch.nn.ModuleList([layer.input_layernorm, layer.post_attention_layernorm])
+
+    def forward(self, hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        spans = _spans.get()
+        attended, _ = self._attention(hidden_states=self._norms[0](hidden_states), spans=spans, **inputs)
+        if spans is not None:
+            hidden_states = _gathered(hidden_states, spans)
+        hidden_states = hidden_states + attended
+        return hidden_states + self._mlp(self._norms[1](hidden_states))
+
+
+def _substitute(module: Any, rows: int) -> torch.nn.Module | None:
     """The layer to put in a layer's place, None for layers of another build."""
     parts = dict(module.named_children())
     if any(type(part) is not torch.nn.Linear for name, part in parts.items() if name != "act_fn"):
@@ -150,7 +212,7 @@ def _substitute(module: Any, last_layer: int, rows: int) -> torch.nn.Module | No
         plain = module.config._attn_implementation == "sdpa"
         inputs = set(inspect.signature(module.forward).parameters)
         usual = plain and inputs == _ATTENTION_INPUTS and getattr(module, "is_causal", False)
-        return RotaryAttention(module, module.layer_idx == last_layer, rows) if usual else None
+        return RotaryAttention(module, rows) if usual else None
     silu = parts.keys() == _MLP and type(parts["act_fn"]).__name__ in ("SiLU", "SiLUActivation")
     return GatedMlp(module, rows) if silu else None
 
@@ -161,12 +223,27 @@ def _put(model: torch.nn.Module, layers: dict[str, torch.nn.Module]) -> None:
         setattr(model.get_submodule(parent), child, layer)
 
 
-def _probe(model: Any, first: int) -> torch.Tensor:
-    """Logits of some tokens, from the position `first` on."""
+def _probe(model: Any) -> torch.Tensor:
+    """Logits of some tokens of two rows, one row after the other."""
     rows, width = _PROBE
     ids = (torch.arange(rows * width) * 7919 % model.get_output_embeddings().out_features).view(rows, width)
-    with scored_from(first):
-        return model(input_ids=ids, use_cache=False).logits[:, first:]
+    spans = [(width // 2, width), (width // 3, width - 1)]
+    states = read_states(model.base_model, spans, input_ids=ids, use_cache=False)
+    return model.get_output_embeddings()(states)
+
+
+def _replace(model: Any, layers: dict[str, torch.nn.Module], expected: torch.Tensor) -> int:
+    """Put layers into the model, where `_probe` stays as expected; returns their number, 0 where it does not."""
+    own = {name: model.get_submodule(name) for name in layers}
+    _put(model, layers)
+    try:
+        same = torch.allclose(_probe(model), expected, **_CLOSE)
+    except RuntimeError:
+        # Rotary embeddings of another shape, such as partial ones.
+        same = False
+    if not same:
+        _put(model, own)
+    return len(layers) if same else 0
 
 
 @torch.inference_mode()
@@ -181,23 +258,15 @@ def replace_layers(model: Any, rows: int) -> int:
     """
     if not can_pack() or model.dtype != torch.float32:
         return 0
-    last = model.config.get_text_config().num_hidden_layers - 1
-    found = {
-        name: (module, new)
+    expected = _probe(model)
+    parts = {name: _substitute(module, rows) for name, module in model.named_modules()}
+    replaced = _replace(model, {name: part for name, part in parts.items() if part is not None}, expected)
+    decoder_layers = [
+        (name, module)
         for name, module in model.named_modules()
-        if (new := _substitute(module, last, rows)) is not None
-    }
-    if not found:
-        return 0
-    expected = _probe(model, 0)
-    _put(model, {name: new for name, (_, new) in found.items()})
-    first = _PROBE[1] // 2
-    try:
-        same = torch.allclose(_probe(model, first), expected[:, first:], **_CLOSE)
-    except RuntimeError:
-        # Rotary embeddings of another shape, such as partial ones.
-        same = False
-    if not same:
-        _put(model, {name: old for name, (old, _) in found.items()})
-        return 0
-    return len(found)
+        if dict(module.named_children()).keys() == _DECODER_LAYER
+    ]
+    if decoder_layers and isinstance(decoder_layers[-1][1].self_attn, RotaryAttention):
+        name, module = decoder_layers[-1]
+        replaced += _replace(model, {name: LastLayer(module)}, expected)
+    return replaced

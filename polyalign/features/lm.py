@@ -19,7 +19,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from polyalign.errors import BadInput
-from polyalign.features.frozen_decoder import scored_from
+from polyalign.features.frozen_decoder import Spans, read_states, rounded_up
 from polyalign.features.lm_batches import Batch, ScoredText, distinct, make_batches, make_sequences
 from polyalign.features.names import LM_NAMES
 from polyalign.features.rounding import round_decimals
@@ -36,47 +36,48 @@ MAX_EXPONENT = 50.0
 _COLUMN = {name: column for column, name in enumerate(LM_NAMES)}
 
 
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    """[rows, longest] token ids, filled up with 0 on the right."""
-    width = max(map(len, rows))
+def _padded(rows: Sequence[Sequence[int]], device: torch.device, most: int) -> torch.Tensor:
+    """[rows, positions] token ids, filled up with 0 on the right to a round number of positions, at most `most`."""
+    width = min(most, rounded_up(max(map(len, rows))))
     ids = np.zeros((len(rows), width), dtype=np.int64)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens
     return torch.from_numpy(ids).to(device)
 
 
-def _states(scorer: Scorer, batch: Batch, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Last hidden states and token ids after the common beginnings, [texts, positions, hidden] and [texts, positions].
+def _states(scorer: Scorer, batch: Batch, spans: Spans) -> torch.Tensor:
+    """[positions to read, hidden] last hidden states; positions are counted after the common beginnings.
 
-    States before the position `first` are not computed to the end. Padding stands after the last token, where causal
-    attention never looks, so no mask is needed.
+    Padding stands after the last token, where causal attention never looks, so no mask is needed.
     """
     body, device = scorer.model.base_model, scorer.model.device
-    ids = _padded([text.tokens[batch.shared :] for text in batch.texts], device)
-    cache = None
-    if batch.shared:
-        cache = DynamicCache(config=scorer.model.config)
-        with scored_from(batch.shared):
-            body(input_ids=_padded(batch.beginnings, device), past_key_values=cache, use_cache=True)
-        cache.batch_select_indices(torch.tensor(batch.group, device=device))
-    with scored_from(first):
-        found = body(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
-    return found.last_hidden_state, ids
+    ids = _padded(
+        [text.tokens[batch.shared :] for text in batch.texts], device, scorer.max_length - batch.shared
+    )
+    if not batch.shared:
+        return read_states(body, spans, input_ids=ids, use_cache=False)
+    cache = DynamicCache(config=scorer.model.config)
+    beginnings = torch.tensor(batch.beginnings, device=device)
+    # The beginnings are run for their keys and values; no state of theirs is read.
+    nothing = [(0, 0)] * len(beginnings)
+    read_states(body, nothing, input_ids=beginnings, past_key_values=cache, use_cache=True)
+    cache.batch_select_indices(torch.tensor(batch.group, device=device))
+    return read_states(body, spans, input_ids=ids, past_key_values=cache, use_cache=True)
 
 
 @torch.inference_mode()
 def answer_logprobs(scorer: Scorer, batch: Batch) -> list[np.ndarray]:
     """Log-probabilities of the answer tokens of each sequence; the first token of a sequence has none."""
-    starts = [max(1, len(text.prefix)) - batch.shared for text in batch.texts]
-    hidden, ids = _states(scorer, batch, min(starts) - 1)
-    scored = torch.zeros(ids.shape, dtype=torch.bool)
-    for row, (start, text) in enumerate(zip(starts, batch.texts, strict=True)):
-        scored[row, start : text.length - batch.shared] = True
-    counts = scored.sum(1).tolist()
-    scored = scored.to(ids.device)
+    starts = [max(1, len(text.prefix)) for text in batch.texts]
     # The state at one position predicts the token at the next; only answer tokens are worth their logits.
-    logprobs = _token_logprobs(scorer, hidden[:, :-1][scored[:, 1:]], ids[scored])
-    return np.split(logprobs.double().cpu().numpy(), list(accumulate(counts))[:-1])
+    spans = [
+        (start - batch.shared - 1, text.length - batch.shared - 1)
+        for start, text in zip(starts, batch.texts, strict=True)
+    ]
+    targets = [text.tokens[start:] for start, text in zip(starts, batch.texts, strict=True)]
+    flat = torch.tensor([token for tokens in targets for token in tokens], device=scorer.model.device)
+    logprobs = _token_logprobs(scorer, _states(scorer, batch, spans), flat).double().cpu().numpy()
+    return np.split(logprobs, list(accumulate(map(len, targets)))[:-1])
 
 
 def _token_logprobs(scorer: Scorer, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

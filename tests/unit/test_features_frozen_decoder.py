@@ -9,13 +9,14 @@ from transformers import (
     DynamicCache,
     Gemma2Config,
     GlmConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
     Qwen3Config,
 )
 
-from polyalign.features.frozen_decoder import BLOCK, replace_layers, scored_from
+from polyalign.features.frozen_decoder import BLOCK, ROUND, LastLayer, read_states, replace_layers
 from polyalign.features.packed_linear import can_pack, pack_linears
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this build of PyTorch has no oneDNN")
@@ -27,6 +28,8 @@ REPLACED = {
     "qwen2, window": Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=16, max_window_layers=1),
     "mistral, window": MistralConfig(**SIZES, sliding_window=40),
 }
+# Its layers have the usual parts but multiply what they add.
+GRANITE = GraniteConfig(**SIZES, residual_multiplier=0.5, attention_multiplier=0.2)
 
 
 def model_of(config) -> torch.nn.Module:
@@ -50,24 +53,32 @@ def ids_of(rows: int, width: int) -> torch.Tensor:
 @torch.inference_mode()
 def test_replaced_layers_give_the_same_logits(name):
     plain, fast, replaced = pair_of(REPLACED[name])
-    assert replaced == 4
+    assert replaced == 5  # attention and feed-forward of two layers, and the last layer
     for width in (1, 2, 50, 2 * BLOCK - 1, 3 * BLOCK + 7):
         ids = ids_of(2, width)
         torch.testing.assert_close(fast(input_ids=ids).logits, plain(input_ids=ids).logits, **CLOSE)
 
 
-@pytest.mark.parametrize("name", REPLACED)
+SPANS = [
+    [(0, 2 * BLOCK + 30), (0, 2 * BLOCK + 30), (0, 2 * BLOCK + 30)],
+    [(1, 2), (BLOCK + 5, 2 * BLOCK + 29), (7, 7)],
+    [(2 * BLOCK + 29, 2 * BLOCK + 30), (0, BLOCK), (BLOCK, BLOCK + ROUND)],
+    [(0, 0), (5, 5), (9, 9)],
+]
+
+
+@pytest.mark.parametrize("name", [*REPLACED, "granite"])
+@pytest.mark.parametrize("spans", SPANS, ids=["all", "some", "edges", "none"])
 @torch.inference_mode()
-def test_states_from_the_first_scored_position_are_whole(name):
-    plain, fast, _ = pair_of(REPLACED[name])
+def test_states_that_are_read_are_those_of_the_whole(name, spans):
+    plain, fast, _ = pair_of({**REPLACED, "granite": GRANITE}[name])
     ids = ids_of(3, 2 * BLOCK + 30)
-    expected = plain(input_ids=ids).logits
-    for first in (0, 1, BLOCK + 5, ids.shape[1] - 1):
-        with scored_from(first):
-            found = fast(input_ids=ids).logits
-        torch.testing.assert_close(found[:, first:], expected[:, first:], **CLOSE)
-        assert torch.isfinite(found).all()
-    torch.testing.assert_close(fast(input_ids=ids).logits, expected, **CLOSE)
+    whole = plain.base_model(input_ids=ids).last_hidden_state
+    expected = torch.cat([whole[row, first:end] for row, (first, end) in enumerate(spans)])
+    for model in (plain, fast):
+        torch.testing.assert_close(read_states(model.base_model, spans, input_ids=ids), expected, **CLOSE)
+    # Outside of `read_states` the layers give all states.
+    torch.testing.assert_close(fast.base_model(input_ids=ids).last_hidden_state, whole, **CLOSE)
 
 
 @pytest.mark.parametrize("name", REPLACED)
@@ -76,12 +87,21 @@ def test_a_beginning_in_the_cache_is_gone_on_from(name):
     plain, fast, _ = pair_of(REPLACED[name])
     ids = ids_of(2, BLOCK + 60)
     cache = DynamicCache(config=fast.config)
-    with scored_from(BLOCK):
-        fast(input_ids=ids[:, :BLOCK], past_key_values=cache)
-    with scored_from(9):
-        found = fast(input_ids=ids[:, BLOCK:], past_key_values=cache).logits
-    expected = plain(input_ids=ids).logits[:, BLOCK:]
-    torch.testing.assert_close(found[:, 9:], expected[:, 9:], **CLOSE)
+    read_states(fast.base_model, [(0, 0)] * 2, input_ids=ids[:, :BLOCK], past_key_values=cache)
+    spans = [(9, 60), (0, 41)]
+    found = read_states(fast.base_model, spans, input_ids=ids[:, BLOCK:], past_key_values=cache)
+    whole = plain.base_model(input_ids=ids).last_hidden_state[:, BLOCK:]
+    torch.testing.assert_close(found, torch.cat([whole[0, 9:60], whole[1, :41]]), **CLOSE)
+
+
+@torch.inference_mode()
+def test_positions_nobody_reads_are_left_out_of_the_last_feed_forward_layer():
+    _, fast, _ = pair_of(REPLACED["qwen2"])
+    seen = []
+    last = next(module for module in fast.modules() if isinstance(module, LastLayer))
+    last._mlp.register_forward_hook(lambda module, inputs, found: seen.append(tuple(inputs[0].shape[:2])))
+    read_states(fast.base_model, [(90, 100), (60, 83)], input_ids=ids_of(2, 100))
+    assert seen == [(1, 2 * ROUND)]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +110,7 @@ def test_a_beginning_in_the_cache_is_gone_on_from(name):
         (Gemma2Config(**SIZES, sliding_window=16, query_pre_attn_scalar=32), 0),
         # Queries and keys are normalized: only its feed-forward layers are of the usual build.
         (Qwen3Config(**SIZES), 2),
+        (GRANITE, 4),
         # Neighbours turn together, not halves: seen by the logits.
         (CohereConfig(**{key: value for key, value in SIZES.items() if key != "head_dim"}), 0),
         # A part of each head turns: seen by the shapes.
