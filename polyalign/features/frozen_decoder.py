@@ -15,6 +15,7 @@ logits would not stay the same, keeps its own layers.
 import inspect
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +27,6 @@ from polyalign.features.packed_linear import PackedLinear, can_pack
 
 BLOCK = 128
 """Queries attended to at a time: fewer waste less on keys after them, more use a CPU better."""
-ROUND = 32
-"""Numbers of positions are rounded up to a multiple of this."""
 _PROBE = (2, 48)
 _CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -37,7 +36,17 @@ _DECODER_LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layerno
 
 Spans = Sequence[tuple[int, int]]
 """Positions to read of each row: the first one, and the one after the last."""
-_spans: ContextVar[Spans | None] = ContextVar("spans", default=None)
+
+
+@dataclass
+class _Reading:
+    """What `read_states` asks of the layers, and whether the last one has done it."""
+
+    spans: Spans
+    gathered: bool = False
+
+
+_reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
 
 
 def _gathered(states: torch.Tensor, spans: Spans) -> torch.Tensor:
@@ -53,8 +62,12 @@ def _gathered(states: torch.Tensor, spans: Spans) -> torch.Tensor:
 
 
 def rounded_up(count: int) -> int:
-    """The next round number: oneDNN prepares each product of another size anew, for longer than small ones take."""
-    return -(-count // ROUND) * ROUND
+    """The next number of four significant bits, at most an eighth larger.
+
+    oneDNN prepares each product of another size anew, for longer than small ones take, so few sizes save time.
+    """
+    step = 1 << max(0, count.bit_length() - 4)
+    return -(-count // step) * step
 
 
 def read_states(body: Any, spans: Spans, **inputs: Any) -> torch.Tensor:
@@ -65,12 +78,13 @@ def read_states(body: Any, spans: Spans, **inputs: Any) -> torch.Tensor:
         spans: the positions to read.
         inputs: what the decoder takes; without `attention_mask`, attention is causal.
     """
-    token = _spans.set(spans)
+    reading = _Reading(spans)
+    token = _reading.set(reading)
     try:
         states = body(**inputs).last_hidden_state
     finally:
-        _spans.reset(token)
-    if states.shape[:2] == inputs["input_ids"].shape:
+        _reading.reset(token)
+    if not reading.gathered:
         states = _gathered(states, spans)
     return states[0, : sum(end - first for first, end in spans)]
 
@@ -134,11 +148,9 @@ class RotaryAttention(torch.nn.Module):
         query, key, value = states.unflatten(-1, (-1, self._size)).transpose(1, 2).split(self._heads, dim=1)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self._layer)
-        first = (
-            0
-            if spans is None
-            else min((first for first, end in spans if end > first), default=query.shape[2])
-        )
+        first = 0
+        if spans is not None:
+            first = min((start for start, end in spans if end > start), default=query.shape[2])
         attended = self._attend(query, key, value, attention_mask, first).flatten(2)
         return self._out(attended if spans is None else _gathered(attended, spans)), None
 
@@ -194,10 +206,12 @@ class LastLayer(torch.nn.Module):
         self._norms = torch.nn.ModuleList([layer.input_layernorm, layer.post_attention_layernorm])
 
     def forward(self, hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        spans = _spans.get()
+        reading = _reading.get()
+        spans = None if reading is None else reading.spans
         attended, _ = self._attention(hidden_states=self._norms[0](hidden_states), spans=spans, **inputs)
-        if spans is not None:
-            hidden_states = _gathered(hidden_states, spans)
+        if reading is not None:
+            hidden_states = _gathered(hidden_states, reading.spans)
+            reading.gathered = True
         hidden_states = hidden_states + attended
         return hidden_states + self._mlp(self._norms[1](hidden_states))
 
@@ -258,9 +272,15 @@ def replace_layers(model: Any, rows: int) -> int:
     """
     if not can_pack() or model.dtype != torch.float32:
         return 0
+    parts = {
+        name: part
+        for name, module in model.named_modules()
+        if (part := _substitute(module, rows)) is not None
+    }
+    if not parts:
+        return 0
     expected = _probe(model)
-    parts = {name: _substitute(module, rows) for name, module in model.named_modules()}
-    replaced = _replace(model, {name: part for name, part in parts.items() if part is not None}, expected)
+    replaced = _replace(model, parts, expected)
     decoder_layers = [
         (name, module)
         for name, module in model.named_modules()

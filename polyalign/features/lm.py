@@ -75,7 +75,9 @@ def answer_logprobs(scorer: Scorer, batch: Batch) -> list[np.ndarray]:
         for start, text in zip(starts, batch.texts, strict=True)
     ]
     targets = [text.tokens[start:] for start, text in zip(starts, batch.texts, strict=True)]
-    flat = torch.tensor([token for tokens in targets for token in tokens], device=scorer.model.device)
+    flat = torch.tensor(
+        [token for tokens in targets for token in tokens], dtype=torch.long, device=scorer.model.device
+    )
     logprobs = _token_logprobs(scorer, _states(scorer, batch, spans), flat).double().cpu().numpy()
     return np.split(logprobs, list(accumulate(map(len, targets)))[:-1])
 

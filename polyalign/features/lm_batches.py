@@ -7,6 +7,7 @@ one passage, have their common beginning run through the model once. The others 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from polyalign.features.frozen_decoder import rounded_up
 from polyalign.features.scorer import Scorer
 from polyalign.records import normalize_text
 
@@ -137,7 +138,7 @@ def _by_length(texts: Sequence[ScoredText], batch_tokens: int) -> Iterator[Batch
     """Batches of similar length, the longest first, within `batch_tokens` tokens, padding included."""
     batch: list[ScoredText] = []
     for text in sorted(texts, key=lambda one: one.length, reverse=True):
-        if batch and (len(batch) + 1) * batch[0].length > batch_tokens:
+        if batch and (len(batch) + 1) * rounded_up(batch[0].length) > batch_tokens:
             yield Batch(batch)
             batch = []
         batch.append(text)
@@ -152,7 +153,7 @@ def _shared_batches(groups: list[tuple[int, list[ScoredText]]], batch_tokens: in
     for shared, group in sorted(groups, key=lambda one: one[0], reverse=True):
         longest_here = max(text.length for text in group)
         members = sum(len(one) for _, one in waiting) + len(group)
-        full = members * max(longest, longest_here) > batch_tokens
+        full = members * rounded_up(max(longest, longest_here)) > batch_tokens
         if waiting and (full or shared < _NEAR * waiting[0][0]):
             yield _joined(waiting)
             waiting, longest = [], 0
@@ -174,7 +175,7 @@ def _joined(groups: list[tuple[int, list[ScoredText]]]) -> Batch:
 
 def _parts(group: list[ScoredText], batch_tokens: int) -> Iterator[list[ScoredText]]:
     """A group in parts that fit a batch."""
-    size = max(2, batch_tokens // max(text.length for text in group))
+    size = max(2, batch_tokens // rounded_up(max(text.length for text in group)))
     yield from (group[start : start + size] for start in range(0, len(group), size))
 
 

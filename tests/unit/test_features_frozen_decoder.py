@@ -16,7 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from polyalign.features.frozen_decoder import BLOCK, ROUND, LastLayer, read_states, replace_layers
+from polyalign.features.frozen_decoder import BLOCK, LastLayer, read_states, replace_layers, rounded_up
 from polyalign.features.packed_linear import can_pack, pack_linears
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this build of PyTorch has no oneDNN")
@@ -62,7 +62,7 @@ def test_replaced_layers_give_the_same_logits(name):
 SPANS = [
     [(0, 2 * BLOCK + 30), (0, 2 * BLOCK + 30), (0, 2 * BLOCK + 30)],
     [(1, 2), (BLOCK + 5, 2 * BLOCK + 29), (7, 7)],
-    [(2 * BLOCK + 29, 2 * BLOCK + 30), (0, BLOCK), (BLOCK, BLOCK + ROUND)],
+    [(2 * BLOCK + 29, 2 * BLOCK + 30), (0, BLOCK), (BLOCK, BLOCK + 32)],
     [(0, 0), (5, 5), (9, 9)],
 ]
 
@@ -79,6 +79,16 @@ def test_states_that_are_read_are_those_of_the_whole(name, spans):
         torch.testing.assert_close(read_states(model.base_model, spans, input_ids=ids), expected, **CLOSE)
     # Outside of `read_states` the layers give all states.
     torch.testing.assert_close(fast.base_model(input_ids=ids).last_hidden_state, whole, **CLOSE)
+
+
+@torch.inference_mode()
+def test_one_row_as_wide_as_the_number_of_positions_read():
+    plain, fast, _ = pair_of(REPLACED["qwen2"])
+    ids = ids_of(1, 64)
+    whole = plain.base_model(input_ids=ids).last_hidden_state[0]
+    for first in range(40):
+        found = read_states(fast.base_model, [(first, 63)], input_ids=ids)
+        torch.testing.assert_close(found, whole[first:63], **CLOSE)
 
 
 @pytest.mark.parametrize("name", REPLACED)
@@ -101,7 +111,15 @@ def test_positions_nobody_reads_are_left_out_of_the_last_feed_forward_layer():
     last = next(module for module in fast.modules() if isinstance(module, LastLayer))
     last._mlp.register_forward_hook(lambda module, inputs, found: seen.append(tuple(inputs[0].shape[:2])))
     read_states(fast.base_model, [(90, 100), (60, 83)], input_ids=ids_of(2, 100))
-    assert seen == [(1, 2 * ROUND)]
+    assert seen == [(1, rounded_up(10 + 23))]
+
+
+def test_round_numbers_are_few_and_at_most_an_eighth_larger():
+    numbers = range(1, 4097)
+    rounded = [rounded_up(number) for number in numbers]
+    assert all(number <= up <= number * 9 / 8 for number, up in zip(numbers, rounded, strict=True))
+    assert len(set(rounded)) < 90
+    assert [rounded_up(number) for number in (0, 3, 15, 17, 257)] == [0, 3, 15, 18, 288]
 
 
 @pytest.mark.parametrize(

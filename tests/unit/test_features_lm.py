@@ -9,6 +9,7 @@ from model_families import record_of, save_model
 
 from polyalign.errors import BadInput
 from polyalign.features import lm_batches
+from polyalign.features.frozen_decoder import rounded_up
 from polyalign.features.lm import LM_NAMES, score_lm_features, score_with
 from polyalign.features.lm_batches import distinct, make_batches, make_sequences
 from polyalign.features.packed_linear import can_pack, pack_linears
@@ -119,6 +120,8 @@ def test_every_sequence_is_batched_once_whatever_the_room(model_dir):
         batches = make_batches(sequences, room)
         assert sorted(id(text) for batch in batches for text in batch.texts) == sorted(map(id, sequences))
         for batch in batches:
+            widest = rounded_up(max(text.length for text in batch.texts))
+            assert batch.shared or len(batch.texts) == 1 or widest * len(batch.texts) <= room
             for text, group in zip(batch.texts, batch.group, strict=batch.shared > 0):
                 assert tuple(text.tokens[: batch.shared]) == batch.beginnings[group]
                 assert batch.shared < len(text.prefix)
