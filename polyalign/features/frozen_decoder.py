@@ -5,8 +5,8 @@
 
 What is saved: one matrix product in place of three for queries, keys and values; rotary embeddings turned in place, as
 complex numbers; causal attention in blocks of queries that see only the keys before them; an activation computed while
-its matrix product is written; in the last layer, no attention before the first position whose state is read, and
-nothing after attention for any position whose state nobody reads.
+its matrix product is written; in the last layer, no attention of rows before their first position whose state is read,
+and nothing after attention for any position whose state nobody reads.
 
 The layers of the Llama family (Llama, Mistral, Qwen2 and their kin) are replaced. A model of another build, or whose
 logits would not stay the same, keeps its own layers.
@@ -25,7 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from polyalign.features.packed_linear import PackedLinear, can_pack
 
-BLOCK = 128
+BLOCK = 64
 """Queries attended to at a time: fewer waste less on keys after them, more use a CPU better."""
 _PROBE = (2, 48)
 _CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -148,10 +148,9 @@ class RotaryAttention(torch.nn.Module):
         query, key, value = states.unflatten(-1, (-1, self._size)).transpose(1, 2).split(self._heads, dim=1)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self._layer)
-        first = 0
-        if spans is not None:
-            first = min((start for start, end in spans if end > start), default=query.shape[2])
-        attended = self._attend(query, key, value, attention_mask, first).flatten(2)
+        spans_read = [(0, 1)] * len(query) if spans is None else spans
+        firsts = [first if first < end else query.shape[2] for first, end in spans_read]
+        attended = self._attend(query, key, value, attention_mask, firsts).flatten(2)
         return self._out(attended if spans is None else _gathered(attended, spans)), None
 
     def _attend(
@@ -160,23 +159,26 @@ class RotaryAttention(torch.nn.Module):
         key: torch.Tensor,
         value: torch.Tensor,
         mask: torch.Tensor | None,
-        first: int,
+        firsts: Sequence[int],
     ) -> torch.Tensor:
-        """[texts, positions, heads, size] of queries [texts, heads, positions, size], undefined before `first`.
+        """[texts, positions, heads, size] of queries [texts, heads, positions, size], undefined before `firsts`.
 
-        Without a mask, attention is causal.
+        Without a mask, attention is causal. Texts behind the last one that has started are left out of a block.
         """
         end = query.shape[2]
         past = key.shape[2] - end
+        if mask is not None and mask.stride(0) == 0:
+            mask = mask[:1]  # One mask expanded to all texts is made numbers once.
         attended = query.new_empty(query.shape[0], end, *query.shape[1::2])
         out = attended.transpose(1, 2)
         width = -(-end // 1024) * 1024
-        for start, stop in _blocks(first, end):
+        for start, stop in _blocks(min(firsts), end):
+            rows = max(row for row, first in enumerate(firsts) if first < stop) + 1
             # Cut so that the first query of the block, which is row 0, sees the keys up to its own.
             causal = _band(width)[: stop - start, width - start : width - start + stop]
-            seen = causal if mask is None else mask[:, :, start:stop, : past + stop]
-            block = query[:, :, start:stop], key[:, :, : past + stop], value[:, :, : past + stop]
-            out[:, :, start:stop] = scaled_dot_product_attention(
+            seen = causal if mask is None else mask[:rows, :, start:stop, : past + stop]
+            block = query[:rows, :, start:stop], key[:rows, :, : past + stop], value[:rows, :, : past + stop]
+            out[:rows, :, start:stop] = scaled_dot_product_attention(
                 *block, seen, scale=self._scale, enable_gqa=self._heads[0] != self._heads[1]
             )
         return attended

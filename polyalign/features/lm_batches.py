@@ -54,16 +54,16 @@ class Batch:
     """Sequences that go through the model together.
 
     Attributes:
-        texts: the sequences.
+        texts: the sequences, those whose answer starts first ahead, so that attention can leave the others out.
         shared: tokens at the beginning of each that are run apart; 0 for none.
         group: the beginning that each sequence has, as an index into `beginnings`.
         beginnings: distinct beginnings of `shared` tokens.
     """
 
     texts: list[ScoredText]
-    shared: int = 0
-    group: tuple[int, ...] = ()
-    beginnings: tuple[tuple[int, ...], ...] = ()
+    shared: int
+    group: tuple[int, ...]
+    beginnings: tuple[tuple[int, ...], ...]
 
 
 def _fit(scorer: Scorer, row: int, kind: str, prefix: list[int], answer: list[int]) -> ScoredText:
@@ -139,11 +139,11 @@ def _by_length(texts: Sequence[ScoredText], batch_tokens: int) -> Iterator[Batch
     batch: list[ScoredText] = []
     for text in sorted(texts, key=lambda one: one.length, reverse=True):
         if batch and (len(batch) + 1) * rounded_up(batch[0].length) > batch_tokens:
-            yield Batch(batch)
+            yield _joined([(0, batch)])
             batch = []
         batch.append(text)
     if batch:
-        yield Batch(batch)
+        yield _joined([(0, batch)])
 
 
 def _shared_batches(groups: list[tuple[int, list[ScoredText]]], batch_tokens: int) -> Iterator[Batch]:
@@ -165,10 +165,12 @@ def _shared_batches(groups: list[tuple[int, list[ScoredText]]], batch_tokens: in
 
 def _joined(groups: list[tuple[int, list[ScoredText]]]) -> Batch:
     shared = min(length for length, _ in groups)
+    members = [(text, number) for number, (_, group) in enumerate(groups) for text in group]
+    members.sort(key=lambda member: len(member[0].prefix))
     return Batch(
-        texts=[text for _, group in groups for text in group],
+        texts=[text for text, _ in members],
         shared=shared,
-        group=tuple(number for number, (_, group) in enumerate(groups) for _ in group),
+        group=tuple(number for _, number in members),
         beginnings=tuple(tuple(group[0].tokens[:shared]) for _, group in groups),
     )
 

@@ -16,6 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from polyalign.features import frozen_decoder
 from polyalign.features.frozen_decoder import BLOCK, LastLayer, read_states, replace_layers, rounded_up
 from polyalign.features.packed_linear import can_pack, pack_linears
 
@@ -112,6 +113,21 @@ def test_positions_nobody_reads_are_left_out_of_the_last_feed_forward_layer():
     last._mlp.register_forward_hook(lambda module, inputs, found: seen.append(tuple(inputs[0].shape[:2])))
     read_states(fast.base_model, [(90, 100), (60, 83)], input_ids=ids_of(2, 100))
     assert seen == [(1, rounded_up(10 + 23))]
+
+
+@torch.inference_mode()
+def test_rows_nobody_reads_yet_are_left_out_of_the_last_attention(monkeypatch):
+    _, fast, _ = pair_of(REPLACED["qwen2"])
+    attend, attended = frozen_decoder.scaled_dot_product_attention, []
+
+    def counted(query, *arguments, **options):
+        attended.append(tuple(query.shape[::2]))
+        return attend(query, *arguments, **options)
+
+    monkeypatch.setattr(frozen_decoder, "scaled_dot_product_attention", counted)
+    spans = [(BLOCK, 4 * BLOCK), (3 * BLOCK, 4 * BLOCK), (5, 5)]
+    read_states(fast.base_model, spans, input_ids=ids_of(3, 4 * BLOCK))
+    assert attended == [(3, BLOCK)] * 4 + [(1, BLOCK)] * 2 + [(2, BLOCK)]
 
 
 def test_round_numbers_are_few_and_at_most_an_eighth_larger():

@@ -122,7 +122,9 @@ def test_every_sequence_is_batched_once_whatever_the_room(model_dir):
         for batch in batches:
             widest = rounded_up(max(text.length for text in batch.texts))
             assert batch.shared or len(batch.texts) == 1 or widest * len(batch.texts) <= room
-            for text, group in zip(batch.texts, batch.group, strict=batch.shared > 0):
+            starts = [len(text.prefix) for text in batch.texts]
+            assert starts == sorted(starts)
+            for text, group in zip(batch.texts, batch.group, strict=True):
                 assert tuple(text.tokens[: batch.shared]) == batch.beginnings[group]
                 assert batch.shared < len(text.prefix)
 
