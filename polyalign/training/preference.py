@@ -31,10 +31,11 @@ from polyalign.training.losses import (
 )
 from polyalign.training.online import OnlineTerm, Samples, append_samples
 from polyalign.training.recipe import PreferenceRecipe
+from polyalign.training.sampler import LengthSorted
 from polyalign.training.sft import mean_weight, note_metrics
 
 
-class PreferenceTrainer(ExactColumns, DPOTrainer):
+class PreferenceTrainer(ExactColumns, LengthSorted, DPOTrainer):
     """DPOTrainer on tokenized pairs with weights, critic scores and bucket numbers.
 
     Args:
@@ -53,6 +54,7 @@ class PreferenceTrainer(ExactColumns, DPOTrainer):
         if recipe.needs_critic != (online is not None):
             raise ValueError("the online term of recipe and trainer disagree")
         self.recipe = recipe
+        self.sorts_rows = recipe.weight_normalization == "global"
         self.online = online
         self.totals: Totals | None = None
         self.samples: deque[Samples] = deque()

@@ -12,13 +12,13 @@ from polyalign.training.data import SFT_SCHEMA, RowCounts, sft_rows, write_arrow
 from polyalign.training.models import adapter_config
 from polyalign.training.recipe import parse_recipe
 from polyalign.training.run import CellArguments, Job, train_cell, worker_main
-from polyalign.training.sft import WeightedSftTrainer
+from polyalign.training.sft import PlainSftTrainer, WeightedSftTrainer
 
 
 def make_trainer(
     job: Job, model: Any, tokenizer: Any, arguments: dict[str, Any], train: Dataset, val: Dataset | None
 ) -> SFTTrainer:
-    """TRL's SFTTrainer, or ours where rows are weighted."""
+    """TRL's SFTTrainer on rows sorted by length, or ours where rows are weighted."""
     recipe = job.settings
     config = SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True})
     common = {
@@ -30,7 +30,7 @@ def make_trainer(
         "peft_config": adapter_config(recipe),
     }
     if recipe.weights == "none":
-        return SFTTrainer(**common)
+        return PlainSftTrainer(**common)
     collator = WeightedSftCollator(pad_token_id=tokenizer.pad_token_id)
     return WeightedSftTrainer(**common, data_collator=collator, normalization=recipe.weight_normalization)
 

@@ -1,7 +1,7 @@
 """Bucket-weighted supervised fine-tuning: TRL's SFTTrainer with the Bucket-SFT loss.
 
-Plain SFT uses TRL's trainer as it is. Here each example's mean token cross-entropy is weighted and divided
-by the weights of the global batch, whatever the micro batch (docs/training.md, Weights).
+Plain SFT uses the loss of TRL's trainer as it is. In Bucket-SFT each example's mean token cross-entropy is weighted and
+divided by the weights of the global batch, whatever the micro batch (docs/training.md, Weights).
 """
 
 from typing import Any
@@ -18,9 +18,14 @@ from polyalign.training.batches import (
     global_totals,
 )
 from polyalign.training.losses import SequenceLogps, sft_nll, weighted_mean
+from polyalign.training.sampler import LengthSorted
 
 
-class WeightedSftTrainer(ExactColumns, SFTTrainer):
+class PlainSftTrainer(LengthSorted, SFTTrainer):
+    """SFTTrainer, which divides by the answer tokens of the global batch."""
+
+
+class WeightedSftTrainer(ExactColumns, LengthSorted, SFTTrainer):
     """SFTTrainer whose rows carry a `weight`.
 
     Args:
@@ -32,6 +37,7 @@ class WeightedSftTrainer(ExactColumns, SFTTrainer):
 
     def __init__(self, *args: Any, normalization: str = "global", **kwargs: Any) -> None:
         self.normalization = normalization
+        self.sorts_rows = normalization == "global"
         super().__init__(*args, **kwargs)
         if not isinstance(self.data_collator, WeightedSftCollator):
             raise TypeError("WeightedSftTrainer needs a WeightedSftCollator: others drop the weights")
