@@ -1,7 +1,7 @@
 """Progress of long loops: a live bar on a terminal, a line every few seconds in a log file."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -12,12 +12,23 @@ LOG_INTERVAL_S = 5.0
 
 
 def track(
-    iterable: Iterable[T], total: int | None = None, label: str = "", unit: str = "rows"
+    iterable: Iterable[T],
+    total: int | None = None,
+    label: str = "",
+    unit: str = "rows",
+    count: Callable[[T], int] = lambda item: 1,
 ) -> Iterator[T]:
-    """Iterate over `iterable`, telling label, rate, share done and time left on standard error."""
+    """Iterate over `iterable`, telling label, rate, share done and time left on standard error.
+
+    Args:
+        total: units there are; None: as many as items, where the iterable knows.
+        unit: what is counted.
+        count: units that an item stands for.
+    """
     on_terminal = sys.stderr.isatty()
-    yield from tqdm(
-        iterable,
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    with tqdm(
         total=total,
         desc=label,
         unit=f" {unit}",
@@ -27,4 +38,7 @@ def track(
         if on_terminal
         else "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}]\n",
         dynamic_ncols=on_terminal,
-    )
+    ) as bar:
+        for item in iterable:
+            yield item
+            bar.update(count(item))

@@ -105,9 +105,8 @@ def embed_texts(texts: Sequence[str], encoder: Encoder, cache: StrPath, label: s
     """Encode texts chunk by chunk into the folder `cache`, taking the chunks that are there already."""
     settings = encoder.settings
     files: list[Path] = []
-    starts = range(0, len(texts), CHUNK_TEXTS)
-    for start in track(starts, total=len(starts), label=f"encode {label}", unit=f"x{CHUNK_TEXTS} texts"):
-        chunk = list(texts[start : start + CHUNK_TEXTS])
+    chunks = (list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS))
+    for chunk in track(chunks, total=len(texts), label=f"encode {label}", unit="texts", count=len):
         key = sha256_json([encoder.digest, encoder.dtype, settings.max_length, chunk])
         file = Path(cache) / f"{key[:32]}.npy"
         if not file.is_file():

@@ -38,8 +38,11 @@ def score_answers(critic: Critic, pairs: PairData, cache: StrPath) -> tuple[np.n
     vectors = embed_texts(pairs.texts, critic.encoder, cache, "pairs")
     buckets = critic.vocabulary.ids(pairs.buckets)
     scores = np.empty((2, len(pairs.ids)))
-    for start in track(range(0, len(pairs.ids), BATCH_PAIRS), label="score", unit=f"x{BATCH_PAIRS} pairs"):
-        rows = slice(start, start + BATCH_PAIRS)
+    total = len(pairs.ids)
+    batches = [slice(start, min(start + BATCH_PAIRS, total)) for start in range(0, total, BATCH_PAIRS)]
+    for rows in track(
+        batches, total=total, label="score", unit="pairs", count=lambda rows: rows.stop - rows.start
+    ):
         for side, places in enumerate((pairs.chosen, pairs.rejected)):
             scores[side, rows] = critic.score_vectors(vectors.take(places[rows]), buckets[rows]).cpu().numpy()
     return scores[0], scores[1]

@@ -189,8 +189,8 @@ class LmScorer:
 
     def _windows(
         self, matrix: np.ndarray, records: Sequence[Mapping[str, Any]], answers: Sequence[str]
-    ) -> Iterator[None]:
-        """Fill `matrix` window by window; the next one is tokenized while threads are busy with this one."""
+    ) -> Iterator[np.ndarray]:
+        """Fill `matrix` and give its windows; the next one is tokenized while threads are busy with this one."""
         before: tuple[np.ndarray, Iterator[tuple[ScoredText, np.ndarray]]] | None = None
         for first in range(0, len(records), WINDOW_ROWS):
             rows = slice(first, first + WINDOW_ROWS)
@@ -201,12 +201,10 @@ class LmScorer:
             part[:, _COLUMN["lm_prefix_char_count"]] = [len(prefix) for prefix in prefixes]
             started = self._start(prefixes, texts)
             if before is not None:
-                _fill(*before)
-                yield
+                yield _fill(*before)
             before = part, started
         if before is not None:
-            _fill(*before)
-            yield
+            yield _fill(*before)
 
     def __call__(self, records: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> np.ndarray:
         """[rows, 43] float64 features in the order of `LM_NAMES`; see `score_lm_features`."""
@@ -216,18 +214,19 @@ class LmScorer:
             )
         matrix = np.zeros((len(records), len(LM_NAMES)))
         windows = self._windows(matrix, records, answers)
-        total = math.ceil(len(records) / WINDOW_ROWS)
-        for _ in track(windows, total=total, label="LM features", unit=f"x{WINDOW_ROWS} rows"):
+        for _ in track(windows, total=len(records), label="LM features", count=len):
             pass
         matrix[:, _COLUMN["lm_max_seq_length"]] = self._scorer.max_length
         _add_comparison(matrix)
         return round_decimals(matrix)
 
 
-def _fill(matrix: np.ndarray, scored: Iterator[tuple[ScoredText, np.ndarray]]) -> None:
+def _fill(matrix: np.ndarray, scored: Iterator[tuple[ScoredText, np.ndarray]]) -> np.ndarray:
+    """The matrix, its scores filled in."""
     for sequence, logprobs in scored:
         for name, value in _describe(sequence, logprobs).items():
             matrix[sequence.row, _COLUMN[f"lm_{sequence.kind}_{name}"]] = value
+    return matrix
 
 
 def score_with(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from polyalign.features.answers import CHUNK_ROWS, PREDICTION, read_chunks
+from polyalign.features.answers import PREDICTION, read_chunks
 from polyalign.features.backends import backends
 from polyalign.features.names import feature_names
 from polyalign.features.nltk_data import use_folder
@@ -50,7 +50,7 @@ def write_text_features(
     label = field if predictions is None else PREDICTION
     with TextExtractor(feature_set, workers) as extract, FeatureWriter(out, names, made_by) as writer:
         chunks = read_chunks(records, field, predictions, Shard.parse(shard))
-        for chunk in track(chunks, label="text features", unit=f"x{CHUNK_ROWS} rows"):
+        for chunk in track(chunks, label="text features", count=lambda chunk: len(chunk.texts)):
             values = extract(chunk.texts)
             writer.write(chunk.table(label, values, names, made_by))
     return made_by.details(writer.rows, len(names))

@@ -21,6 +21,11 @@ def test_a_generator_is_tracked_with_or_without_a_total(capfd: pytest.CaptureFix
     assert "read: 3/? rows" in capfd.readouterr().err
 
 
+def test_an_item_can_stand_for_several(capfd: pytest.CaptureFixture[str]):
+    assert list(track(["ab", "cde"], total=5, label="read", unit="letters", count=len)) == ["ab", "cde"]
+    assert "read: 5/5 letters" in capfd.readouterr().err
+
+
 def test_nothing_to_do():
     assert list(track([], label="none")) == []
 
