@@ -39,10 +39,9 @@ def score_answers(critic: Critic, pairs: PairData, cache: StrPath) -> tuple[np.n
     buckets = critic.vocabulary.ids(pairs.buckets)
     scores = np.empty((2, len(pairs.ids)))
     total = len(pairs.ids)
-    batches = [slice(start, min(start + BATCH_PAIRS, total)) for start in range(0, total, BATCH_PAIRS)]
-    for rows in track(
-        batches, total=total, label="score", unit="pairs", count=lambda rows: rows.stop - rows.start
-    ):
+    batches = [range(total)[start : start + BATCH_PAIRS] for start in range(0, total, BATCH_PAIRS)]
+    for batch in track(batches, total=total, label="score", unit="pairs", count=len):
+        rows = slice(batch.start, batch.stop)
         for side, places in enumerate((pairs.chosen, pairs.rejected)):
             scores[side, rows] = critic.score_vectors(vectors.take(places[rows]), buckets[rows]).cpu().numpy()
     return scores[0], scores[1]

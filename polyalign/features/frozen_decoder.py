@@ -148,8 +148,9 @@ class RotaryAttention(torch.nn.Module):
         query, key, value = states.unflatten(-1, (-1, self._size)).transpose(1, 2).split(self._heads, dim=1)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self._layer)
-        spans_read = [(0, 1)] * len(query) if spans is None else spans
-        firsts = [first if first < end else query.shape[2] for first, end in spans_read]
+        firsts = [0] * len(query)
+        if spans is not None:
+            firsts = [first if first < end else query.shape[2] for first, end in spans]
         attended = self._attend(query, key, value, attention_mask, firsts).flatten(2)
         return self._out(attended if spans is None else _gathered(attended, spans)), None
 
@@ -161,9 +162,10 @@ class RotaryAttention(torch.nn.Module):
         mask: torch.Tensor | None,
         firsts: Sequence[int],
     ) -> torch.Tensor:
-        """[texts, positions, heads, size] of queries [texts, heads, positions, size], undefined before `firsts`.
+        """[texts, positions, heads, size] of queries [texts, heads, positions, size].
 
-        Without a mask, attention is causal. Texts behind the last one that has started are left out of a block.
+        Without a mask, attention is causal. What stands before `firsts`, a position of each text, is undefined: texts
+        behind the last one that has come to its first position are left out of a block.
         """
         end = query.shape[2]
         past = key.shape[2] - end

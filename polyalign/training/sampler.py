@@ -1,7 +1,7 @@
 """The order that rows are trained on: global batches are drawn at random, and each is gone through by length.
 
 A step's gradient is that of its global batch, whatever the order within. Micro batches of rows of similar length hold
-little padding, and devices side by side get rows of similar length, so that none waits for the others.
+little padding, and devices side by side get rows of similar length, so that they wait less for each other.
 """
 
 from collections.abc import Iterator
