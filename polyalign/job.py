@@ -1,5 +1,6 @@
 """Run one workflow script: log to the rule's log, turn errors into one line, write the manifest last."""
 
+import gc
 import logging
 import os
 import sys
@@ -87,6 +88,8 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         _write_manifest(snakemake, details)
         for line in (details or {}).get("warnings", ()):
             show(line)
+        # Otherwise Python looks for garbage among all that Torch and Transformers made, a second before it ends.
+        gc.freeze()
     except PolyAlignError as error:
         tell(str(error))
         sys.exit(error.exit_code)

@@ -1,5 +1,7 @@
 """Commands that judge answers: evaluate, tables, audit, detect."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -45,12 +47,16 @@ def evaluate(
         raise BadInput("--mauve-model and --no-mauve exclude each other", fix="leave one of them out")
     if mauve_model is None and not no_mauve:
         say("no --mauve-model given: MAUVE is null in the report")
-    with TemporaryDirectory() as folder:
+    made_human, made_predicted = "human.parquet", "predictions.parquet"
+    with (
+        TemporaryDirectory() as folder,
+        _telling({f"{folder}/{made_human}": records, f"{folder}/{made_predicted}": predictions}),
+    ):
         human, predicted = human_features, prediction_features
         if feature_set is not None:
-            human = human or _describe(records, Path(folder) / "human.parquet", feature_set, lm)
+            human = human or _describe(records, Path(folder, made_human), feature_set, lm)
             predicted = predicted or _describe(
-                records, Path(folder) / "predictions.parquet", feature_set, lm, predictions
+                records, Path(folder, made_predicted), feature_set, lm, predictions
             )
         report = evaluate_files(
             records,
@@ -68,6 +74,18 @@ def evaluate(
         )
     report.save(out)
     say(f"report -> {out}")
+
+
+@contextmanager
+def _telling(answers: Mapping[str, Path]) -> Iterator[None]:
+    """Let errors about features made for one evaluation name the answers they are of, not a file that is gone."""
+    try:
+        yield
+    except BadInput as error:
+        line = str(error)
+        for features, file in answers.items():
+            line = line.replace(features, f"features of {file}")
+        raise BadInput(line) from error
 
 
 def _describe(

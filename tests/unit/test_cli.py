@@ -84,6 +84,14 @@ def test_from_records_to_a_table(tree, tmp_path):
     assert content["metrics"]["utility"]["overall"]["qa_f1"] == 1.0
     assert content["metrics"]["bng"]["overall_macro"] == 0.0
     assert content["metrics"]["mauve"]["global"] is None
+    other = tmp_path / "other.jsonl"
+    other.write_text(features[1].read_text().replace("adjacent_repeat_count", "of_another_set"))
+    done = polyalign(
+        "evaluate", "--records", splits[1], "--predictions", predictions, "--human-features", other,
+        "--references", references, "--set", "core-v1", "--no-mauve", "--out", report,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"features of {predictions}: other features than {other}")
 
 
 @pytest.mark.parametrize(
