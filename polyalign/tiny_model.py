@@ -193,8 +193,8 @@ def pack_texts(tokenizer: Any, texts: Sequence[str], length: int, seed: int) -> 
 def make_model(tokenizer: Any, settings: Mapping[str, Any], seed: int) -> Any:
     """A Llama of the given sizes with random weights, embeddings tied, in float32.
 
-    The weights' spread is that of Nguyen and Salazar (2019). The usual 0.02 suits wide models; at a width of 128 it
-    makes learning start so slowly that twice the steps are needed.
+    The weights' spread is that of Nguyen and Salazar (2019), which lets a narrow model take larger steps than the usual
+    0.02 does (docs/demo.md).
     """
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
