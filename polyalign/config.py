@@ -17,6 +17,7 @@ from polyalign.config_sections import (
     Grid,
     Inference,
     Language,
+    Metrics,
     Pairs,
     Recipes,
     References,
@@ -33,7 +34,6 @@ from polyalign.inference.decoding import Decoding, paper_decoding
 from polyalign.inference.engine import EngineSettings
 from polyalign.judge.settings import Judges, check_judges
 from polyalign.methods import METHODS, ORACLE_METHODS, TRAINED_METHODS
-from polyalign.metrics.settings import MetricSettings
 from polyalign.released import CellSource, Place, looks_oracle
 from polyalign.settings import Settings, merge, nearest, read_settings, read_yaml
 from polyalign.workflow.plan import GUESSED_HOURS
@@ -73,7 +73,7 @@ class Config(Settings):
     )
     decoding: Decoding = Field(Decoding(), description="decoding, the same for every method")
     published_decoding: bool = Field(False, description="decode each method as published instead")
-    metrics: MetricSettings = Field(MetricSettings(), description="evaluation")
+    metrics: Metrics = Field(Metrics(), description="evaluation")
     human_eval: HumanEvalSettings = Field(HumanEvalSettings(), description="blind human evaluation")
     detectors: Detection = Field(Detection(), description="detectors of machine text")
     embeddings: Embeddings = Field(Embeddings(), description="human and model answers as vectors")
@@ -127,6 +127,26 @@ class Config(Settings):
             )
         if self.sources.kind == "mirror" and not self.sources.mirror:
             raise ValueError("sources.mirror: kind is mirror but no folder is given")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_of_a_language_can_be_made(self) -> "Config":
+        for name in ("features", "inference"):
+            part = getattr(self, name)
+            if part.job == "language" and part.shards > 1:
+                raise ValueError(
+                    f"{name}.shards: job `language` is one job; set {name}.job to cell, or leave shards at 1"
+                )
+        if self.inference.job == "language" and self.inference.engine != "transformers":
+            raise ValueError(
+                "inference.job: one job for a language's models takes the engine transformers, which lets go of each; "
+                "set inference.job to cell"
+            )
+        if self.inference.job == "language" and self.cells_from("predictions"):
+            raise ValueError(
+                "inference.job: a job for all cells of a language would answer for those with released predictions, "
+                "too; set inference.job to cell"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,12 +1,13 @@
 """Sections of the configuration that belong to no stage's own settings: grid, sources, data, features, pairs ..."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from polyalign.data.shingles import NearDuplicates
 from polyalign.inference.engine import EngineSettings
 from polyalign.methods import METHODS
+from polyalign.metrics.settings import MetricSettings
 from polyalign.released import Place
 from polyalign.settings import Settings
 
@@ -87,8 +88,15 @@ class Features(Settings):
         None,
         description="folder of NLTK data to copy from, seen from the checkout; null: NLTK's own folders, then download",
     )
+    job: Literal["cell", "language"] = Field(
+        "cell",
+        description="work of one job on predictions: a cell, or all cells of a language, for scorers that take longer "
+        "to load than to run",
+    )
     shards: Positive = Field(
-        1, description="jobs that the features of a split, and of a cell's predictions, are divided into"
+        1,
+        description="jobs that the features of a split, and of a cell's predictions, are divided into, where job is "
+        "cell",
     )
     lm: LmFeatures = Field(LmFeatures(), description="language-model features")
 
@@ -130,9 +138,29 @@ class Recipes(Settings):
 class Inference(EngineSettings):
     """The engine that answers prompts."""
 
-    shards: Positive = Field(
-        1, description="jobs that share the rows of a split; each needs a model's memory and start-up"
+    job: Literal["cell", "language"] = Field(
+        "cell",
+        description="work of one job on the test split: a cell, or all cells of a language, for small models in the "
+        "transformers engine",
     )
+    shards: Positive = Field(
+        1,
+        description="jobs that share the rows of a split, where job is cell; each needs a model's memory and start-up",
+    )
+
+
+class Metrics(MetricSettings):
+    """Evaluation of the predictions."""
+
+    job: Literal["cell", "language"] = Field(
+        "cell",
+        description="work of one job: a cell, or all cells of a language, for reports that take longer to start than "
+        "to make",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """What a report depends on, as plain values; the number of jobs is left out."""
+        return self.model_dump(exclude={"job"})
 
 
 class Tables(Settings):

@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from polyalign.manifest import write_manifest
 from polyalign.slim_import import spare_pandas
 
 log = logging.getLogger("polyalign")
+
+CELLS = "cell_wildcards"
+"""Parameter of a rule that does the work of several cells: the wildcards of each."""
+_FEWER_COLLECTIONS = (100_000, 50, 100)
+"""Python looks for garbage after so many new objects; with its own 700 that is a tenth of the import of Transformers."""
 
 
 def _log_to(path: str) -> None:
@@ -27,9 +33,64 @@ def _log_to(path: str) -> None:
     logging.captureWarnings(True)
 
 
+class Named(dict[str, Any]):
+    """Values by name, as keys and as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """The part of a job that is about one cell; to a script, a job like another."""
+
+    rule: str
+    threads: int
+    wildcards: Named
+    input: Named
+    output: Named
+    params: Named
+
+
+def cell_jobs(job: Any) -> list[Any]:
+    """The jobs of one cell each that `job` stands for, by its `cell_wildcards` parameter; without it, `job` alone.
+
+    Of its files and parameters, a list with as many items as there are cells holds one a cell; anything else is for all.
+    """
+    cells = job.params.get(CELLS)
+    if cells is None:
+        return [job]
+
+    def of_cell(named: Any, number: int) -> Named:
+        values = ((name, value) for name, value in named.items() if name != CELLS)
+        return Named(
+            (name, value[number] if isinstance(value, list) and len(value) == len(cells) else value)
+            for name, value in values
+        )
+
+    return [
+        CellJob(
+            job.rule,
+            job.threads,
+            Named(wildcards),
+            *(of_cell(named, number) for named in (job.input, job.output, job.params)),
+        )
+        for number, wildcards in enumerate(cells)
+    ]
+
+
+def _paths(files: Any) -> Iterator[str]:
+    """Paths of a Snakemake namedlist or of a cell's part of one, lists among them included."""
+    for file in files.values() if isinstance(files, Named) else files:
+        yield from map(str, file) if isinstance(file, list) else [str(file)]
+
+
 def _flat(files: Iterable[Any]) -> list[str]:
-    """Paths of a Snakemake namedlist, each file once, directories left out."""
-    return [name for name in dict.fromkeys(str(file) for file in files) if Path(name).is_file()]
+    """These paths, each file once, directories left out."""
+    return [name for name in dict.fromkeys(_paths(files)) if Path(name).is_file()]
 
 
 def _json_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +116,7 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
     """Run `main(job)` for the rule that `snakemake` describes, then write its `manifest` output.
 
     `main` reads and writes the files that the job names and returns details for the manifest; lines under their
-    key `warnings` are shown on the terminal too. A `PolyAlignError` ends the process with one clear line and its
+    key `warnings` are shown on the terminal too. A job of several cells runs it for each, see `cell_jobs`. A `PolyAlignError` ends the process with one clear line and its
     exit code (2, or 75 for a stopped run that can go on); any other exception leaves its traceback in the log.
     """
     if main.__module__ == "__mp_main__":
@@ -80,14 +141,16 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
         log.error(message)
         show(message)
 
+    gc.set_threshold(*_FEWER_COLLECTIONS)
     spare_pandas()
     if devices := os.environ.get("CUDA_VISIBLE_DEVICES"):
         log.info("GPUs given to this job: CUDA_VISIBLE_DEVICES=%s", devices)
     try:
-        details = main(snakemake)
-        _write_manifest(snakemake, details)
-        for line in (details or {}).get("warnings", ()):
-            show(line)
+        for job in cell_jobs(snakemake):
+            details = main(job)
+            _write_manifest(job, details)
+            for line in (details or {}).get("warnings", ()):
+                show(line)
         # Otherwise Python looks for garbage among all that Torch and Transformers made, a second before it ends.
         gc.freeze()
     except PolyAlignError as error:

@@ -175,6 +175,11 @@ def scorer_of(wildcards):
     return CFG.scorer_of(wildcards.model)
 
 
+def scored(pattern):
+    """A function of the wildcards: a path that is of the cell's scorer."""
+    return lambda wildcards: pattern.format(scorer=scorer_of(wildcards), **wildcards)
+
+
 def policy_model(wildcards):
     """Manifest of the model that answers for the cell: its checkpoint, or the one that a mere prompt is put to."""
     method, spec = wildcards.method, METHODS[wildcards.method]
@@ -265,6 +270,7 @@ def mauve_model(wildcards):
     return [] if name is None else base_model_of(wildcards.lang, name)
 
 
+include: "common_cells.smk"
 include: "common_data.smk"
 include: "common_released.smk"
 include: "common_reports.smk"

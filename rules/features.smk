@@ -1,5 +1,6 @@
 # Features of human answers and of predictions: of the text, and under the base model that scores them.
-# With `features.shards` above 1, each of the four rules makes shards, which gather_features joins.
+# With `features.shards` above 1, each of the four rules makes shards, which gather_features joins; with `features.job`
+# set to language, one job measures the test predictions of all cells of a language.
 
 
 scattergather:
@@ -138,6 +139,64 @@ rule score_prediction_features:
         environment=environment_digest("features"),
     script:
         "../workflow_scripts/score_prediction_features.py"
+
+
+# The test predictions of all cells of a language, for models that take longer to load than to run.
+use rule extract_prediction_text_features as extract_language_text_features with:
+    input:
+        records="results/splits/{lang}/test.parquet",
+        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
+        nltk_data=nltk_data,
+    output:
+        features=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet"),
+        manifest=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json"),
+    log:
+        "logs/extract_language_text_features/{lang}.log",
+    benchmark:
+        "benchmarks/extract_language_text_features/{lang}.tsv"
+    params:
+        cell_wildcards=cell_wildcards,
+        feature_set=CFG.features.set,
+        code=code_digest("extract_prediction_text_features"),
+        environment=environment_digest("features"),
+
+
+use rule score_prediction_features as score_language_features with:
+    input:
+        records="results/splits/{lang}/test.parquet",
+        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
+        text=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet"),
+        model=for_each(scorer_model),
+    output:
+        features=each("results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet"),
+        manifest=each(
+            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json"
+        ),
+    log:
+        "logs/score_language_features/{lang}.log",
+    benchmark:
+        "benchmarks/score_language_features/{lang}.tsv"
+    params:
+        cell_wildcards=cell_wildcards,
+        lm=CFG.features.lm.model_dump(),
+        code=code_digest("score_prediction_features"),
+        environment=environment_digest("features"),
+
+
+if CFG.features.job == "language":
+
+    ruleorder: extract_language_text_features > extract_prediction_text_features
+    ruleorder: score_language_features > score_prediction_features
+
+elif CFG.features.shards == 1:
+
+    ruleorder: extract_prediction_text_features > extract_language_text_features
+    ruleorder: score_prediction_features > score_language_features
+
+else:
+
+    ruleorder: gather_features > extract_language_text_features
+    ruleorder: gather_features > score_language_features
 
 
 if CFG.features.shards > 1:

@@ -1,5 +1,6 @@
 # Answers of a cell's model: to the whole test split, and to the train and val rows that become pairs.
-# One job a split, or as many as `inference.shards` says, whose answers are then put together.
+# One job a split, or as many as `inference.shards` says, whose answers are then put together; or one job for the test
+# answers of all cells of a language.
 
 
 if CFG.inference.shards == 1:
@@ -29,6 +30,34 @@ if CFG.inference.shards == 1:
             environment=environment_digest("infer"),
         script:
             "../workflow_scripts/generate_predictions.py"
+
+    # The test answers of all cells of a language, for models that take longer to load than to run.
+    use rule generate_predictions as generate_language with:
+        input:
+            rows="results/splits/{lang}/test.parquet",
+            model=for_each(policy_model),
+        output:
+            predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
+            manifest=each("results/predictions/{lang}_{method}_{model}/{split}.manifest.json"),
+        log:
+            "logs/generate_language/{lang}.log",
+        benchmark:
+            "benchmarks/generate_language/{lang}.tsv"
+        params:
+            cell_wildcards=cell_wildcards,
+            decoding=for_each(decoding_of),
+            engine=for_each(engine_of),
+            code=code_digest("generate_predictions"),
+            environment=environment_digest("infer"),
+
+    # Both make the same files; the configuration says which of them does.
+    if CFG.inference.job == "language":
+
+        ruleorder: generate_language > generate_predictions
+
+    else:
+
+        ruleorder: generate_predictions > generate_language
 
 else:
 

@@ -1,4 +1,4 @@
-# The evaluation report of a cell: every metric, its interval and its coverage.
+# The evaluation report of a cell: every metric, its interval and its coverage. One job a cell, or a language.
 
 
 rule evaluate_predictions:
@@ -6,15 +6,10 @@ rule evaluate_predictions:
         records="results/splits/{lang}/test.parquet",
         predictions="results/predictions/{lang}_{method}_{model}/test.jsonl",
         generation="results/predictions/{lang}_{method}_{model}/test.manifest.json",
-        references=expand(
-            "results/references/{{lang}}/{scorer}/bucket_references.json", scorer=scorer_of
-        ),
-        human_features=expand(
-            "results/features/{{lang}}/{scorer}/human_test.parquet", scorer=scorer_of
-        ),
-        prediction_features=expand(
-            "results/features/{{lang}}/{scorer}/{{lang}}_{{method}}_{{model}}_test.parquet",
-            scorer=scorer_of,
+        references=scored("results/references/{lang}/{scorer}/bucket_references.json"),
+        human_features=scored("results/features/{lang}/{scorer}/human_test.parquet"),
+        prediction_features=scored(
+            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.parquet"
         ),
         mauve_model=mauve_model,
     output:
@@ -32,13 +27,51 @@ rule evaluate_predictions:
         mem_mb=growing(16000),
         runtime=growing(120),
     params:
-        settings=CFG.metrics.model_dump(),
+        settings=CFG.metrics.settings(),
         seed=seed_of,
         seed_of=original_of,
         code=code_digest("evaluate_predictions"),
         environment=environment_digest("eval"),
     script:
         "../workflow_scripts/evaluate_predictions.py"
+
+
+# The reports of all cells of a language, for reports that take longer to start than to make.
+use rule evaluate_predictions as evaluate_language with:
+    input:
+        records="results/splits/{lang}/test.parquet",
+        predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
+        generation=each("results/predictions/{lang}_{method}_{model}/test.manifest.json"),
+        references=each("results/references/{lang}/{scorer}/bucket_references.json"),
+        human_features=each("results/features/{lang}/{scorer}/human_test.parquet"),
+        prediction_features=each(
+            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.parquet"
+        ),
+        mauve_model=mauve_model,
+    output:
+        report=each("results/metrics/{lang}_{method}_{model}.json"),
+        replicates=each("results/metrics/{lang}_{method}_{model}_bootstrap.parquet"),
+        manifest=each("results/metrics/{lang}_{method}_{model}.manifest.json"),
+    log:
+        "logs/evaluate_language/{lang}.log",
+    benchmark:
+        "benchmarks/evaluate_language/{lang}.tsv"
+    params:
+        cell_wildcards=cell_wildcards,
+        settings=CFG.metrics.settings(),
+        seed=for_each(seed_of),
+        seed_of=for_each(original_of),
+        code=code_digest("evaluate_predictions"),
+        environment=environment_digest("eval"),
+
+
+if CFG.metrics.job == "language":
+
+    ruleorder: evaluate_language > evaluate_predictions
+
+else:
+
+    ruleorder: evaluate_predictions > evaluate_language
 
 
 # What to distrust in the reports of the grid, in sentences.

@@ -13,9 +13,9 @@ def main(job):
     report = evaluate(
         job.input.records,
         job.input.predictions,
-        job.input.references[0],
-        job.input.human_features[0],
-        job.input.prediction_features[0],
+        job.input.references,
+        job.input.human_features,
+        job.input.prediction_features,
         settings=job.params.settings,
         cell={
             "language": cell.lang,

@@ -1,10 +1,14 @@
 """Add language-model features to the text features of the predictions of one cell for one split."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from polyalign.features.lm_files import add_lm_features
 from polyalign.features.scorer import load_scorer
 from polyalign.job import run_job
+
+# Cells of one model share their scorer.
+load = lru_cache(maxsize=1)(load_scorer)
 
 
 def main(job):
@@ -14,7 +18,7 @@ def main(job):
         job.input.text,
         job.input.records,
         job.output.features,
-        load_scorer(Path(job.input.model).parent, threads=job.threads, **settings),
+        load(Path(job.input.model).parent, threads=job.threads, **settings),
         scorer_name=job.wildcards.scorer,
         predictions=job.input.predictions,
         batch_tokens=batch_tokens,

@@ -28,6 +28,7 @@ from polyalign.features.shards import WINDOW_ROWS
 from polyalign.progress import track
 from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
+from polyalign.throughput import collector_paused
 
 LOGIT_VALUES = {"cpu": 1 << 18, "cuda": 1 << 28}
 """Logits computed at a time: what stays in a CPU's caches, or 1 GiB of a GPU's memory."""
@@ -95,34 +96,50 @@ def _token_logprobs(scorer: Scorer, states: torch.Tensor, targets: torch.Tensor)
     return logprobs
 
 
-def _describe(sequence: ScoredText, logprobs: np.ndarray) -> dict[str, float]:
-    """The features of one scored sequence, by name without the lm_ and kind prefix."""
-    features = {
-        "condition_text_available": float(sequence.kind == "conditional"),
-        "answer_token_count": len(sequence.answer),
-        "prefix_token_count": len(sequence.prefix) - sequence.started,
-        "lm_truncated": float(sequence.prefix_dropped + sequence.answer_dropped > 0),
-        "lm_prefix_tokens_dropped": sequence.prefix_dropped,
-        "lm_answer_tokens_dropped": sequence.answer_dropped,
+def _describe(
+    kind: str, sequences: Sequence[ScoredText], logprobs: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The features of sequences of one kind, by name without the lm_ and kind prefix; 0 where there is no score."""
+    scored = np.array([len(values) for values in logprobs])
+    some = scored > 0
+    flat = np.concatenate(logprobs) if len(logprobs) else np.zeros(0)
+    starts = (np.cumsum(scored) - scored)[some]
+
+    def over_tokens(function: np.ufunc, values: np.ndarray) -> np.ndarray:
+        result = np.zeros(len(scored))
+        if some.any():
+            result[some] = function.reduceat(values, starts)
+        return result
+
+    count = np.where(some, scored, 1)
+    answer = np.array([len(sequence.answer) for sequence in sequences])
+    dropped = {
+        part: np.array([getattr(sequence, f"{part}_dropped") for sequence in sequences])
+        for part in ("prefix", "answer")
     }
-    if not len(logprobs):
-        return features
-    total, mean = float(logprobs.sum()), float(logprobs.mean())
+    total = over_tokens(np.add, flat)
+    mean = total / count
+    squares = (flat - np.repeat(mean, scored)) ** 2
     return {
-        **features,
-        "available": 1.0,
-        "scored_token_count": len(logprobs),
-        "score_coverage": len(logprobs) / len(sequence.answer),
+        "condition_text_available": np.full(len(scored), float(kind == "conditional")),
+        "answer_token_count": answer,
+        "prefix_token_count": np.array([len(one.prefix) - one.started for one in sequences]),
+        "lm_truncated": dropped["prefix"] + dropped["answer"] > 0,
+        "lm_prefix_tokens_dropped": dropped["prefix"],
+        "lm_answer_tokens_dropped": dropped["answer"],
+        "available": some,
+        "scored_token_count": scored,
+        "score_coverage": scored / np.where(some, answer, 1),
         "logprob_sum": total,
         "logprob_mean": mean,
         "nll_sum": -total,
         "nll_mean": -mean,
-        "perplexity": math.exp(min(-mean, MAX_EXPONENT)),
+        "perplexity": np.where(some, np.exp(np.minimum(-mean, MAX_EXPONENT)), 0.0),
         "bits_per_token": -mean / math.log(2),
         "surprisal_mean": -mean,
-        "surprisal_std": float(logprobs.std()),
-        "surprisal_min": float(-logprobs.max()),
-        "surprisal_max": float(-logprobs.min()),
+        "surprisal_std": np.sqrt(over_tokens(np.add, squares) / count),
+        "surprisal_min": -over_tokens(np.maximum, flat),
+        "surprisal_max": -over_tokens(np.minimum, flat),
     }
 
 
@@ -214,18 +231,23 @@ class LmScorer:
             )
         matrix = np.zeros((len(records), len(LM_NAMES)))
         windows = self._windows(matrix, records, answers)
-        for _ in track(windows, total=len(records), label="LM features", count=len):
-            pass
+        with collector_paused():
+            for _ in track(windows, total=len(records), label="LM features", count=len):
+                pass
         matrix[:, _COLUMN["lm_max_seq_length"]] = self._scorer.max_length
         _add_comparison(matrix)
         return round_decimals(matrix)
 
 
-def _fill(matrix: np.ndarray, scored: Iterator[tuple[ScoredText, np.ndarray]]) -> np.ndarray:
+def _fill(matrix: np.ndarray, scored: Iterable[tuple[ScoredText, np.ndarray]]) -> np.ndarray:
     """The matrix, its scores filled in."""
-    for sequence, logprobs in scored:
-        for name, value in _describe(sequence, logprobs).items():
-            matrix[sequence.row, _COLUMN[f"lm_{sequence.kind}_{name}"]] = value
+    found = list(scored)
+    for kind in ("unconditional", "conditional"):
+        sequences = [sequence for sequence, _ in found if sequence.kind == kind]
+        logprobs = [values for sequence, values in found if sequence.kind == kind]
+        rows = [sequence.row for sequence in sequences]
+        for name, values in _describe(kind, sequences, logprobs).items():
+            matrix[rows, _COLUMN[f"lm_{kind}_{name}"]] = values
     return matrix
 
 

@@ -114,6 +114,43 @@ def test_a_recipe_value_reruns_what_depends_on_it(demo):
     assert not {"train_sft", "train_bucketsft", "train_dpo", "train_critic", "build_references"} & set(jobs)
 
 
+def test_one_job_for_a_language_makes_what_a_job_a_cell_makes(demo, tmp_path):
+    """Byte for byte: answers, features and reports of all methods, in jobs that start where those were not made yet."""
+    runs = tmp_path / "runs"
+    shutil.copytree(demo.runs, runs)
+    reports = [f"results/metrics/zh_{method}_tiny.json" for method in METHODS]
+    made = {}
+    for method in METHODS:
+        cell = f"zh_{method}_tiny"
+        for pattern in (
+            f"predictions/{cell}/test.*",
+            f"features/zh/*/{cell}_test.*",
+            f"metrics/{cell}[._]*",
+        ):
+            for file in (runs / "results").glob(pattern):
+                made[file] = file.read_bytes()
+                file.unlink()
+    assert len(made) == len(METHODS) * (2 + 4 + 3)
+    together = [f"{part}={{job: language}}" for part in ("features", "inference", "metrics")]
+    said = demo.outcome("--directory", runs, "--config", *together, targets=reports)
+    assert planned_jobs(said) == {
+        "generate_language": 1,
+        "extract_language_text_features": 1,
+        "score_language_features": 1,
+        "evaluate_language": 1,
+    }
+    for file, before in made.items():
+        if not file.name.endswith("manifest.json"):
+            assert file.read_bytes() == before, file
+            continue
+        one, other = json.loads(before), json.loads(file.read_bytes())
+        assert other.pop("step") == one.pop("step").replace("prediction_", "language_").replace(
+            "_predictions", "_language"
+        )
+        # Reports name what predictions were made in.
+        assert {**one, "inputs": set(one["inputs"])} == {**other, "inputs": set(other["inputs"])}, file
+
+
 def edit(path: Path, old: str, new: str):
     """Replace text in a file of the copy; returns what undoes it."""
     text, stat = path.read_text(), path.stat()

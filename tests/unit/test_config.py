@@ -96,6 +96,9 @@ class TestMistakes:
             ("models/tiny/hub", "a/b", "give exactly one of `hub` and `build`"),
             ("models/tiny/build", None, "give exactly one of `hub` and `build`"),
             ("sources/kind", "mirror", "sources.mirror: kind is mirror but no folder is given"),
+            ("features", {"job": "language", "shards": 2}, "features.shards: job `language` is one job"),
+            ("inference", {"job": "language", "shards": 2}, "inference.shards: job `language` is one job"),
+            ("inference", {"job": "language", "engine": "vllm"}, "inference.job: one job for a language"),
             (
                 "detectors/run",
                 ["radar"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyalign.files import sha256_file
+from polyalign.job import Named, cell_jobs
 
 SNAKEFILE = """
 rule all:
@@ -120,3 +121,26 @@ def test_a_job_that_fails_leaves_no_manifest(finished, name: str):
     folder, process = finished
     assert process.returncode != 0
     assert not (folder / name / "manifest.json").exists()
+
+
+def test_a_job_of_several_cells_is_one_of_each():
+    job = Named(
+        rule="evaluate_language",
+        threads=2,
+        input=Named(records="test.parquet", predictions=["a.jsonl", "b.jsonl"], model=[]),
+        output=Named(report=["a.json", "b.json"], manifest=["a.manifest.json", "b.manifest.json"]),
+        params=Named(cell_wildcards=[{"method": "sft"}, {"method": "dpo"}], seed=[1, 2], settings={"n": [3]}),
+    )
+    one, other = cell_jobs(job)
+    assert (one.rule, one.threads, one.wildcards.method) == ("evaluate_language", 2, "sft")
+    assert one.input == {"records": "test.parquet", "predictions": "a.jsonl", "model": []}
+    assert other.output == {"report": "b.json", "manifest": "b.manifest.json"}
+    assert other.params == {"seed": 2, "settings": {"n": [3]}}
+    assert other.wildcards.get("scatteritem") is None
+    with pytest.raises(AttributeError, match="scatteritem"):
+        _ = other.wildcards.scatteritem
+
+
+def test_a_job_of_one_cell_is_itself():
+    job = Named(params=Named(seed=1))
+    assert cell_jobs(job) == [job]

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.vllm
 
 CONFIG = """
 inference:
+  job: cell
   engine: {engine}
   shards: {shards}
   vllm: {{enforce_eager: true, max_num_seqs: 16}}

@@ -26,6 +26,9 @@ CHAIN = (
 )
 
 
+A_CELL_A_JOB = ("features={job: cell}", "inference={job: cell}", "metrics={job: cell}")
+
+
 def planned_rules(output: str) -> dict[str, int]:
     """{rule: jobs} of a dry-run's job table."""
     table = output.split("Job stats:")[1]
@@ -98,9 +101,9 @@ def test_published_recipes_resolve_and_another_run_joins_the_tables(snakemake, t
 
 def test_features_are_made_in_shards_and_joined(snakemake, tmp_path):
     target = "results/metrics/zh_sft_tiny.json"
-    demo = ("-n", "--directory", tmp_path, "--configfile", "config/demo.yaml")
+    demo = ("-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", "--config", *A_CELL_A_JOB)
     whole = planned_rules(snakemake(*demo, "--", target).stdout)
-    done = snakemake(*demo, "--config", "features={shards: 3}", "--", target)
+    done = snakemake(*demo, "features={job: cell, shards: 3}", "--", target)
     assert done.returncode == 0, done.stderr
     jobs = planned_rules(done.stdout + done.stderr)
     for rule in ("extract_text_features", "score_human_features", "score_prediction_features"):
@@ -116,16 +119,31 @@ def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path
     two = planned_rules(plan.stdout + plan.stderr)
     apart = {
         *("train_sft", "train_bucketsft", "train_dpo", "train_hdpo", "build_pairs", "train_critic"),
-        *("score_pairs", "generate_predictions", "extract_prediction_text_features"),
-        *("score_prediction_features", "evaluate_predictions"),
+        "score_pairs",
     }
-    assert {name: count for name, count in two.items() if count != demo[name]} == {
+    # Jobs of a language make the cells of the first seed; those of a further one have jobs of their own.
+    answered = ("generate_predictions", "extract_prediction_text_features", "score_prediction_features")
+    assert {name: count for name, count in two.items() if count != demo.get(name)} == {
         **{name: 2 * demo[name] for name in apart},
+        **{name: 2 * demo[name] + 2 * 5 for name in answered},
+        "evaluate_predictions": 2 * 5,
         "total": two["total"],
     }
     # Shared: base models, human features, references and the rows of pairs.
     assert {"build_tiny_model", "score_human_features", "build_references", "select_pair_rows"} <= set(two)
     assert "results/metrics/en_hdpo_tiny-s43.json" in plan.stdout
+
+
+def test_the_demo_answers_measures_and_evaluates_a_language_at_a_time(demo, paper):
+    together = {
+        *("generate_language", "extract_language_text_features", "score_language_features"),
+        "evaluate_language",
+    }
+    assert all(demo[rule] == 2 for rule in together)
+    # What becomes pairs: train and val of one method.
+    assert demo["generate_predictions"] == demo["score_prediction_features"] == 2 * 2
+    assert "evaluate_predictions" not in demo
+    assert not together & set(paper)
 
 
 def test_the_detectors_resolve_from_nothing(paper):
@@ -227,7 +245,7 @@ def test_methods_outside_the_demo_table_resolve(snakemake, tmp_path):
 def test_shards_are_scattered_and_gathered(snakemake, tmp_path):
     cell = "results/predictions/en_base_tiny/test.jsonl"
     options = ["-n", "--directory", tmp_path, "--configfile", "config/demo.yaml", "--config"]
-    done = snakemake(*options, "inference={shards: 4}", "--", cell)
+    done = snakemake(*options, "inference={job: cell, shards: 4}", "--", cell)
     assert done.returncode == 0, done.stderr
     jobs = planned_rules(done.stdout + done.stderr)
     assert (jobs["generate_shard"], jobs["gather_predictions"]) == (4, 1)
