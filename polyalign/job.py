@@ -17,10 +17,10 @@ from polyalign.slim_import import spare_pandas
 
 log = logging.getLogger("polyalign")
 
-CELLS = "cell_wildcards"
-"""Parameter of a rule that does the work of several cells: the wildcards of each."""
+PARTS = "parts"
+"""Parameter of a rule whose job does the work of several: the wildcards that tell them apart."""
 _FEWER_COLLECTIONS = (100_000, 50, 100)
-"""Python looks for garbage after so many new objects; with its own 700 that is a tenth of the import of Transformers."""
+"""Python looks for garbage after so many new objects; with its own 700 that is a tenth of loading Transformers."""
 
 
 def _log_to(path: str) -> None:
@@ -44,8 +44,8 @@ class Named(dict[str, Any]):
 
 
 @dataclass(frozen=True)
-class CellJob:
-    """The part of a job that is about one cell; to a script, a job like another."""
+class Part:
+    """One of several jobs that a job does the work of; to a script, a job like another."""
 
     rule: str
     threads: int
@@ -55,35 +55,36 @@ class CellJob:
     params: Named
 
 
-def cell_jobs(job: Any) -> list[Any]:
-    """The jobs of one cell each that `job` stands for, by its `cell_wildcards` parameter; without it, `job` alone.
+def parts_of(job: Any) -> list[Any]:
+    """The jobs that `job` does the work of, by its parameter `parts`, the wildcards of each; without it, `job` alone.
 
-    Of its files and parameters, a list with as many items as there are cells holds one a cell; anything else is for all.
+    Of its files and parameters, a list with as many items as there are parts holds one for each; anything else is for
+    all of them.
     """
-    cells = job.params.get(CELLS)
-    if cells is None:
+    parts = job.params.get(PARTS)
+    if parts is None:
         return [job]
 
-    def of_cell(named: Any, number: int) -> Named:
-        values = ((name, value) for name, value in named.items() if name != CELLS)
+    def of_part(named: Any, number: int) -> Named:
+        values = ((name, value) for name, value in named.items() if name != PARTS)
         return Named(
-            (name, value[number] if isinstance(value, list) and len(value) == len(cells) else value)
+            (name, value[number] if isinstance(value, list) and len(value) == len(parts) else value)
             for name, value in values
         )
 
     return [
-        CellJob(
+        Part(
             job.rule,
             job.threads,
-            Named(wildcards),
-            *(of_cell(named, number) for named in (job.input, job.output, job.params)),
+            Named({**dict(job.wildcards.items()), **wildcards}),
+            *(of_part(named, number) for named in (job.input, job.output, job.params)),
         )
-        for number, wildcards in enumerate(cells)
+        for number, wildcards in enumerate(parts)
     ]
 
 
 def _paths(files: Any) -> Iterator[str]:
-    """Paths of a Snakemake namedlist or of a cell's part of one, lists among them included."""
+    """Paths of a Snakemake namedlist or of a part of one, lists among them included."""
     for file in files.values() if isinstance(files, Named) else files:
         yield from map(str, file) if isinstance(file, list) else [str(file)]
 
@@ -116,8 +117,9 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
     """Run `main(job)` for the rule that `snakemake` describes, then write its `manifest` output.
 
     `main` reads and writes the files that the job names and returns details for the manifest; lines under their
-    key `warnings` are shown on the terminal too. A job of several cells runs it for each, see `cell_jobs`. A `PolyAlignError` ends the process with one clear line and its
-    exit code (2, or 75 for a stopped run that can go on); any other exception leaves its traceback in the log.
+    key `warnings` are shown on the terminal too. A job that does the work of several runs it for each, see `parts_of`.
+    A `PolyAlignError` ends the process with one clear line and its exit code (2, or 75 for a stopped run that can go
+    on); any other exception leaves its traceback in the log.
     """
     if main.__module__ == "__mp_main__":
         # A worker process that a library started: it imports the script and must not run the job again.
@@ -146,7 +148,7 @@ def run_job(snakemake: Any, main: Callable[[Any], Mapping[str, Any] | None]) -> 
     if devices := os.environ.get("CUDA_VISIBLE_DEVICES"):
         log.info("GPUs given to this job: CUDA_VISIBLE_DEVICES=%s", devices)
     try:
-        for job in cell_jobs(snakemake):
+        for job in parts_of(snakemake):
             details = main(job)
             _write_manifest(job, details)
             for line in (details or {}).get("warnings", ()):

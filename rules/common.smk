@@ -270,11 +270,11 @@ def mauve_model(wildcards):
     return [] if name is None else base_model_of(wildcards.lang, name)
 
 
-include: "common_cells.smk"
 include: "common_data.smk"
 include: "common_released.smk"
 include: "common_reports.smk"
 include: "common_detection.smk"
 include: "common_embeddings.smk"
 include: "common_judge.smk"
+include: "common_parts.smk"
 include: "common_human_eval.smk"

@@ -100,19 +100,17 @@ rule train_critic:
 
 rule score_pairs:
     input:
-        pairs="results/pairs/{lang}/{model}/{split}.parquet",
+        pairs=each("results/pairs/{lang}/{model}/{split}.parquet", PAIR_PARTS),
         train="results/pairs/{lang}/{model}/train.parquet",
         critic="results/critic/{lang}/{model}/manifest.json",
         encoder=base_model,
     output:
-        pairs="results/pairs/{lang}/{model}/{split}_scored.parquet",
-        manifest="results/pairs/{lang}/{model}/{split}_scored.manifest.json",
+        pairs=each("results/pairs/{lang}/{model}/{split}_scored.parquet", PAIR_PARTS),
+        manifest=each("results/pairs/{lang}/{model}/{split}_scored.manifest.json", PAIR_PARTS),
     log:
-        "logs/score_pairs/{lang}_{model}_{split}.log",
+        "logs/score_pairs/{lang}_{model}.log",
     benchmark:
-        "benchmarks/score_pairs/{lang}_{model}_{split}.tsv"
-    wildcard_constraints:
-        split="train|val",
+        "benchmarks/score_pairs/{lang}_{model}.tsv"
     conda:
         conda_file("train")
     threads: 4
@@ -121,6 +119,7 @@ rule score_pairs:
         mem_mb=growing(32000),
         runtime=growing(120),
     params:
+        parts=PAIR_PARTS,
         weights=critic_weights,
         cache="work/critic/{lang}_{model}",
         code=code_digest("score_pairs"),

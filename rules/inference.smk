@@ -44,20 +44,45 @@ if CFG.inference.shards == 1:
         benchmark:
             "benchmarks/generate_language/{lang}.tsv"
         params:
-            cell_wildcards=cell_wildcards,
+            parts=GRID_PARTS,
             decoding=for_each(decoding_of),
             engine=for_each(engine_of),
             code=code_digest("generate_predictions"),
             environment=environment_digest("infer"),
 
-    # Both make the same files; the configuration says which of them does.
+    # The answers that become pairs, of both splits.
+    use rule generate_predictions as generate_pair_answers with:
+        input:
+            rows=each("results/pairs/{lang}/rows_{split}.parquet", PAIR_PARTS),
+            model=policy_model,
+        output:
+            predictions=each(
+                "results/predictions/{lang}_{method}_{model}/{split}.jsonl", PAIR_PARTS
+            ),
+            manifest=each(
+                "results/predictions/{lang}_{method}_{model}/{split}.manifest.json", PAIR_PARTS
+            ),
+        log:
+            "logs/generate_pair_answers/{lang}_{method}_{model}.log",
+        benchmark:
+            "benchmarks/generate_pair_answers/{lang}_{method}_{model}.tsv"
+        params:
+            parts=PAIR_PARTS,
+            decoding=decoding_of,
+            engine=engine_of,
+            code=code_digest("generate_predictions"),
+            environment=environment_digest("infer"),
+
+    # All make the same files; the configuration says which of them does.
     if CFG.inference.job == "language":
 
         ruleorder: generate_language > generate_predictions
+        ruleorder: generate_pair_answers > generate_predictions
 
     else:
 
         ruleorder: generate_predictions > generate_language
+        ruleorder: generate_predictions > generate_pair_answers
 
 else:
 

@@ -57,7 +57,7 @@ use rule evaluate_predictions as evaluate_language with:
     benchmark:
         "benchmarks/evaluate_language/{lang}.tsv"
     params:
-        cell_wildcards=cell_wildcards,
+        parts=GRID_PARTS,
         settings=CFG.metrics.settings(),
         seed=for_each(seed_of),
         seed_of=for_each(original_of),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from polyalign.metrics.diversity import NgramTable
 
@@ -328,7 +328,7 @@ def paired_difference(
     fewest = min((draws <= 0).sum(), (draws >= 0).sum())
     p_value = min(1.0, 2 * (fewest + 1) / (len(draws) + 1))
     if not fewest and draws.std() > 0:
-        p_value = min(p_value, 2 * norm.sf(abs(estimate) / draws.std(ddof=1)))
+        p_value = min(p_value, 2 * ndtr(-abs(estimate) / draws.std(ddof=1)))
     return Difference(estimate, float(low), float(high), float(p_value))
 
 

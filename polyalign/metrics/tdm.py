@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from polyalign.metrics.bng import STD_FLOOR, wasserstein
 from polyalign.metrics.bootstrap import deviation_replicates, distance_replicates
@@ -107,6 +105,10 @@ def embed_turns(
         questions, answers, predictions: the user's message, the human answer and the prediction of each row.
         buckets: bucket of each row; buckets below `min_bucket_size` shape the latent space and get no score.
     """
+    # Who reads reports only takes names from here, and scikit-learn takes half a second.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     if not len(questions):
         return "no multi-turn rows"
     names, codes = np.unique(np.asarray(buckets), return_inverse=True)

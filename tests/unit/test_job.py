@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polyalign.files import sha256_file
-from polyalign.job import Named, cell_jobs
+from polyalign.job import Named, parts_of
 
 SNAKEFILE = """
 rule all:
@@ -123,16 +123,17 @@ def test_a_job_that_fails_leaves_no_manifest(finished, name: str):
     assert not (folder / name / "manifest.json").exists()
 
 
-def test_a_job_of_several_cells_is_one_of_each():
+def test_a_job_of_several_parts_is_one_of_each():
     job = Named(
         rule="evaluate_language",
         threads=2,
+        wildcards=Named(lang="en"),
         input=Named(records="test.parquet", predictions=["a.jsonl", "b.jsonl"], model=[]),
         output=Named(report=["a.json", "b.json"], manifest=["a.manifest.json", "b.manifest.json"]),
-        params=Named(cell_wildcards=[{"method": "sft"}, {"method": "dpo"}], seed=[1, 2], settings={"n": [3]}),
+        params=Named(parts=[{"method": "sft"}, {"method": "dpo"}], seed=[1, 2], settings={"n": [3]}),
     )
-    one, other = cell_jobs(job)
-    assert (one.rule, one.threads, one.wildcards.method) == ("evaluate_language", 2, "sft")
+    one, other = parts_of(job)
+    assert (one.rule, one.threads, one.wildcards) == ("evaluate_language", 2, {"lang": "en", "method": "sft"})
     assert one.input == {"records": "test.parquet", "predictions": "a.jsonl", "model": []}
     assert other.output == {"report": "b.json", "manifest": "b.manifest.json"}
     assert other.params == {"seed": 2, "settings": {"n": [3]}}
@@ -141,6 +142,6 @@ def test_a_job_of_several_cells_is_one_of_each():
         _ = other.wildcards.scatteritem
 
 
-def test_a_job_of_one_cell_is_itself():
+def test_a_job_without_parts_is_itself():
     job = Named(params=Named(seed=1))
-    assert cell_jobs(job) == [job]
+    assert parts_of(job) == [job]

@@ -26,6 +26,11 @@ CHAIN = (
 )
 
 
+APART = {
+    *("extract_text_features", "score_human_features", "generate_predictions"),
+    *("extract_prediction_text_features", "score_prediction_features", "evaluate_predictions"),
+}
+"""Rules whose work the demo's jobs of a language do."""
 A_CELL_A_JOB = ("features={job: cell}", "inference={job: cell}", "metrics={job: cell}")
 
 
@@ -119,30 +124,29 @@ def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path
     two = planned_rules(plan.stdout + plan.stderr)
     apart = {
         *("train_sft", "train_bucketsft", "train_dpo", "train_hdpo", "build_pairs", "train_critic"),
-        "score_pairs",
+        *("score_pairs", "generate_pair_answers", "extract_pair_text_features", "score_pair_features"),
     }
     # Jobs of a language make the cells of the first seed; those of a further one have jobs of their own.
-    answered = ("generate_predictions", "extract_prediction_text_features", "score_prediction_features")
+    answered = APART - {"extract_text_features", "score_human_features"}
     assert {name: count for name, count in two.items() if count != demo.get(name)} == {
         **{name: 2 * demo[name] for name in apart},
-        **{name: 2 * demo[name] + 2 * 5 for name in answered},
-        "evaluate_predictions": 2 * 5,
+        **dict.fromkeys(answered, 2 * 5),
         "total": two["total"],
     }
     # Shared: base models, human features, references and the rows of pairs.
-    assert {"build_tiny_model", "score_human_features", "build_references", "select_pair_rows"} <= set(two)
+    assert {"build_tiny_model", "score_all_human_features", "build_references"} <= set(two)
     assert "results/metrics/en_hdpo_tiny-s43.json" in plan.stdout
 
 
 def test_the_demo_answers_measures_and_evaluates_a_language_at_a_time(demo, paper):
     together = {
+        *("extract_all_text_features", "score_all_human_features"),
+        *("generate_pair_answers", "extract_pair_text_features", "score_pair_features"),
         *("generate_language", "extract_language_text_features", "score_language_features"),
         "evaluate_language",
     }
     assert all(demo[rule] == 2 for rule in together)
-    # What becomes pairs: train and val of one method.
-    assert demo["generate_predictions"] == demo["score_prediction_features"] == 2 * 2
-    assert "evaluate_predictions" not in demo
+    assert not APART & set(demo)
     assert not together & set(paper)
 
 
