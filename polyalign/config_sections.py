@@ -90,8 +90,8 @@ class Features(Settings):
     )
     job: Literal["cell", "language"] = Field(
         "cell",
-        description="work of one job: a split or a cell, or all splits, and all cells, of a language, for scorers that "
-        "take longer to load than to run",
+        description="work of one job that scores: a split or a cell, or all splits, and all cells, of a language, for "
+        "scorers that take longer to load than to run",
     )
     shards: Positive = Field(
         1,

@@ -8,18 +8,18 @@ GRID_PARTS = [
     for model in CFG.grid.models
     for method in CFG.grid.methods
 ]
-PAIR_PARTS = [{"split": split} for split in ("train", "val")]
+# Answers of the SFT model that become pairs.
+PAIR_PARTS = [{"method": "sft", "split": split} for split in ("train", "val")]
 HUMAN_PARTS = [{"split": split} for split in VIEW_SPLITS]
 
 
-def each(pattern, parts=GRID_PARTS):
-    """A path of every part; {lang} and other wildcards of the rule stay."""
-    kept = {name: f"{{{name}}}" for name in ("lang", "method", "model", "scorer")}
-    return [pattern.format(**kept | part) for part in parts]
+def each(pattern):
+    """A path of every part of the grid; {lang} stays, for the rule."""
+    return [pattern.format(lang="{lang}", **part) for part in GRID_PARTS]
 
 
-def for_each(function):
-    """A function of the wildcards: what an input function, or one of a parameter, gives for every part of the grid."""
+def for_each(function, parts=GRID_PARTS):
+    """A function of the wildcards: what an input function, or one of a parameter, gives for every part."""
     return lambda wildcards: [
-        function(SimpleNamespace(lang=wildcards.lang, **part)) for part in GRID_PARTS
+        function(SimpleNamespace(**{**dict(wildcards.items()), **part})) for part in parts
     ]

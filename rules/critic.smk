@@ -100,13 +100,17 @@ rule train_critic:
 
 rule score_pairs:
     input:
-        pairs=each("results/pairs/{lang}/{model}/{split}.parquet", PAIR_PARTS),
+        pairs=expand("results/pairs/{{lang}}/{{model}}/{split}.parquet", split=["train", "val"]),
         train="results/pairs/{lang}/{model}/train.parquet",
         critic="results/critic/{lang}/{model}/manifest.json",
         encoder=base_model,
     output:
-        pairs=each("results/pairs/{lang}/{model}/{split}_scored.parquet", PAIR_PARTS),
-        manifest=each("results/pairs/{lang}/{model}/{split}_scored.manifest.json", PAIR_PARTS),
+        pairs=expand(
+            "results/pairs/{{lang}}/{{model}}/{split}_scored.parquet", split=["train", "val"]
+        ),
+        manifest=expand(
+            "results/pairs/{{lang}}/{{model}}/{split}_scored.manifest.json", split=["train", "val"]
+        ),
     log:
         "logs/score_pairs/{lang}_{model}.log",
     benchmark:

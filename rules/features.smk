@@ -1,7 +1,6 @@
 # Features of human answers and of predictions: of the text, and under the base model that scores them.
 # With `features.shards` above 1, each of the four rules makes shards, which gather_features joins; with `features.job`
-# set to language, one job measures the human answers of all splits of a language, another the test predictions of all
-# its cells.
+# set to language, one job does the work of several.
 
 
 scattergather:
@@ -142,164 +141,107 @@ rule score_prediction_features:
         "../workflow_scripts/score_prediction_features.py"
 
 
-# The human answers of all splits of a language, then the test predictions of all its cells, for models that take longer
-# to load than to run.
-use rule extract_text_features as extract_all_text_features with:
-    input:
-        records=each("results/splits/{lang}/{split}.parquet", HUMAN_PARTS),
-        nltk_data=nltk_data,
-    output:
-        features=each("results/features/{lang}/text/human_{split}.parquet", HUMAN_PARTS),
-        manifest=each("results/features/{lang}/text/human_{split}.manifest.json", HUMAN_PARTS),
-    log:
-        "logs/extract_all_text_features/{lang}.log",
-    benchmark:
-        "benchmarks/extract_all_text_features/{lang}.tsv"
-    params:
-        parts=HUMAN_PARTS,
-        feature_set=CFG.features.set,
-        code=code_digest("extract_text_features"),
-        environment=environment_digest("features"),
-
-
-use rule score_human_features as score_all_human_features with:
-    input:
-        records=each("results/splits/{lang}/{split}.parquet", HUMAN_PARTS),
-        text=each("results/features/{lang}/text/human_{split}.parquet", HUMAN_PARTS),
-        model=scorer_model,
-    output:
-        features=each("results/features/{lang}/{scorer}/human_{split}.parquet", HUMAN_PARTS),
-        manifest=each("results/features/{lang}/{scorer}/human_{split}.manifest.json", HUMAN_PARTS),
-    log:
-        "logs/score_all_human_features/{lang}_{scorer}.log",
-    benchmark:
-        "benchmarks/score_all_human_features/{lang}_{scorer}.tsv"
-    params:
-        parts=HUMAN_PARTS,
-        lm=CFG.features.lm.model_dump(),
-        code=code_digest("score_human_features"),
-        environment=environment_digest("features"),
-
-
-use rule extract_prediction_text_features as extract_language_text_features with:
-    input:
-        records="results/splits/{lang}/test.parquet",
-        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
-        nltk_data=nltk_data,
-    output:
-        features=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet"),
-        manifest=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json"),
-    log:
-        "logs/extract_language_text_features/{lang}.log",
-    benchmark:
-        "benchmarks/extract_language_text_features/{lang}.tsv"
-    params:
-        parts=GRID_PARTS,
-        feature_set=CFG.features.set,
-        code=code_digest("extract_prediction_text_features"),
-        environment=environment_digest("features"),
-
-
-use rule score_prediction_features as score_language_features with:
-    input:
-        records="results/splits/{lang}/test.parquet",
-        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
-        text=each("results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet"),
-        model=for_each(scorer_model),
-    output:
-        features=each("results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet"),
-        manifest=each(
-            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json"
-        ),
-    log:
-        "logs/score_language_features/{lang}.log",
-    benchmark:
-        "benchmarks/score_language_features/{lang}.tsv"
-    params:
-        parts=GRID_PARTS,
-        lm=CFG.features.lm.model_dump(),
-        code=code_digest("score_prediction_features"),
-        environment=environment_digest("features"),
-
-
-use rule extract_prediction_text_features as extract_pair_text_features with:
-    input:
-        records=each("results/splits/{lang}/{split}.parquet", PAIR_PARTS),
-        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl", PAIR_PARTS),
-        nltk_data=nltk_data,
-    output:
-        features=each(
-            "results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet", PAIR_PARTS
-        ),
-        manifest=each(
-            "results/features/{lang}/text/{lang}_{method}_{model}_{split}.manifest.json",
-            PAIR_PARTS,
-        ),
-    log:
-        "logs/extract_pair_text_features/{lang}_{method}_{model}.log",
-    benchmark:
-        "benchmarks/extract_pair_text_features/{lang}_{method}_{model}.tsv"
-    params:
-        parts=PAIR_PARTS,
-        feature_set=CFG.features.set,
-        code=code_digest("extract_prediction_text_features"),
-        environment=environment_digest("features"),
-
-
-use rule score_prediction_features as score_pair_features with:
-    input:
-        records=each("results/splits/{lang}/{split}.parquet", PAIR_PARTS),
-        predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl", PAIR_PARTS),
-        text=each(
-            "results/features/{lang}/text/{lang}_{method}_{model}_{split}.parquet", PAIR_PARTS
-        ),
-        model=scorer_model,
-    output:
-        features=each(
-            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.parquet", PAIR_PARTS
-        ),
-        manifest=each(
-            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_{split}.manifest.json",
-            PAIR_PARTS,
-        ),
-    log:
-        "logs/score_pair_features/{lang}_{scorer}_{method}_{model}.log",
-    benchmark:
-        "benchmarks/score_pair_features/{lang}_{scorer}_{method}_{model}.tsv"
-    params:
-        parts=PAIR_PARTS,
-        lm=CFG.features.lm.model_dump(),
-        code=code_digest("score_prediction_features"),
-        environment=environment_digest("features"),
-
-
-# All make the same files; the configuration says which of them does.
+# Human answers of all splits, answers that become pairs, and test predictions of all cells of a language, for models that
+# take longer to load than to run.
 if CFG.features.job == "language":
 
-    ruleorder: extract_all_text_features > extract_text_features
+    use rule score_human_features as score_all_human_features with:
+        input:
+            records=expand("results/splits/{{lang}}/{split}.parquet", split=VIEW_SPLITS),
+            text=expand("results/features/{{lang}}/text/human_{split}.parquet", split=VIEW_SPLITS),
+            model=scorer_model,
+        output:
+            features=expand(
+                "results/features/{{lang}}/{{scorer}}/human_{split}.parquet", split=VIEW_SPLITS
+            ),
+            manifest=expand(
+                "results/features/{{lang}}/{{scorer}}/human_{split}.manifest.json",
+                split=VIEW_SPLITS,
+            ),
+        log:
+            "logs/score_all_human_features/{lang}_{scorer}.log",
+        benchmark:
+            "benchmarks/score_all_human_features/{lang}_{scorer}.tsv"
+        params:
+            parts=HUMAN_PARTS,
+            lm=CFG.features.lm.model_dump(),
+            code=code_digest("score_human_features"),
+            environment=environment_digest("features"),
+
+    use rule extract_prediction_text_features as extract_language_text_features with:
+        input:
+            records="results/splits/{lang}/test.parquet",
+            predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
+            nltk_data=nltk_data,
+        output:
+            features=each("results/features/{lang}/text/{lang}_{method}_{model}_test.parquet"),
+            manifest=each("results/features/{lang}/text/{lang}_{method}_{model}_test.manifest.json"),
+        log:
+            "logs/extract_language_text_features/{lang}.log",
+        benchmark:
+            "benchmarks/extract_language_text_features/{lang}.tsv"
+        params:
+            parts=GRID_PARTS,
+            feature_set=CFG.features.set,
+            code=code_digest("extract_prediction_text_features"),
+            environment=environment_digest("features"),
+
+    use rule score_prediction_features as score_language_features with:
+        input:
+            records="results/splits/{lang}/test.parquet",
+            predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
+            text=each("results/features/{lang}/text/{lang}_{method}_{model}_test.parquet"),
+            model=for_each(scorer_model),
+        output:
+            features=each("results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.parquet"),
+            manifest=each(
+                "results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.manifest.json"
+            ),
+        log:
+            "logs/score_language_features/{lang}.log",
+        benchmark:
+            "benchmarks/score_language_features/{lang}.tsv"
+        params:
+            parts=GRID_PARTS,
+            lm=CFG.features.lm.model_dump(),
+            code=code_digest("score_prediction_features"),
+            environment=environment_digest("features"),
+
+    use rule score_prediction_features as score_pair_features with:
+        input:
+            records=expand("results/splits/{{lang}}/{split}.parquet", split=["train", "val"]),
+            predictions=expand(
+                "results/predictions/{{lang}}_sft_{{model}}/{split}.jsonl",
+                split=["train", "val"],
+            ),
+            text=expand(
+                "results/features/{{lang}}/text/{{lang}}_sft_{{model}}_{split}.parquet",
+                split=["train", "val"],
+            ),
+            model=scorer_model,
+        output:
+            features=expand(
+                "results/features/{{lang}}/{{scorer}}/{{lang}}_sft_{{model}}_{split}.parquet",
+                split=["train", "val"],
+            ),
+            manifest=expand(
+                "results/features/{{lang}}/{{scorer}}/{{lang}}_sft_{{model}}_{split}.manifest.json",
+                split=["train", "val"],
+            ),
+        log:
+            "logs/score_pair_features/{lang}_{scorer}_{model}.log",
+        benchmark:
+            "benchmarks/score_pair_features/{lang}_{scorer}_{model}.tsv"
+        params:
+            parts=PAIR_PARTS,
+            lm=CFG.features.lm.model_dump(),
+            code=code_digest("score_prediction_features"),
+            environment=environment_digest("features"),
+
     ruleorder: score_all_human_features > score_human_features
     ruleorder: extract_language_text_features > extract_prediction_text_features
-    ruleorder: extract_pair_text_features > extract_prediction_text_features
-    ruleorder: score_language_features > score_prediction_features
     ruleorder: score_pair_features > score_prediction_features
-
-elif CFG.features.shards == 1:
-
-    ruleorder: extract_text_features > extract_all_text_features
-    ruleorder: score_human_features > score_all_human_features
-    ruleorder: extract_prediction_text_features > extract_language_text_features
-    ruleorder: extract_prediction_text_features > extract_pair_text_features
-    ruleorder: score_prediction_features > score_language_features
-    ruleorder: score_prediction_features > score_pair_features
-
-else:
-
-    ruleorder: gather_features > extract_all_text_features
-    ruleorder: gather_features > score_all_human_features
-    ruleorder: gather_features > extract_language_text_features
-    ruleorder: gather_features > extract_pair_text_features
-    ruleorder: gather_features > score_language_features
-    ruleorder: gather_features > score_pair_features
+    ruleorder: score_language_features > score_prediction_features
 
 
 if CFG.features.shards > 1:

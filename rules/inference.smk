@@ -31,59 +31,6 @@ if CFG.inference.shards == 1:
         script:
             "../workflow_scripts/generate_predictions.py"
 
-    # The test answers of all cells of a language, for models that take longer to load than to run.
-    use rule generate_predictions as generate_language with:
-        input:
-            rows="results/splits/{lang}/test.parquet",
-            model=for_each(policy_model),
-        output:
-            predictions=each("results/predictions/{lang}_{method}_{model}/{split}.jsonl"),
-            manifest=each("results/predictions/{lang}_{method}_{model}/{split}.manifest.json"),
-        log:
-            "logs/generate_language/{lang}.log",
-        benchmark:
-            "benchmarks/generate_language/{lang}.tsv"
-        params:
-            parts=GRID_PARTS,
-            decoding=for_each(decoding_of),
-            engine=for_each(engine_of),
-            code=code_digest("generate_predictions"),
-            environment=environment_digest("infer"),
-
-    # The answers that become pairs, of both splits.
-    use rule generate_predictions as generate_pair_answers with:
-        input:
-            rows=each("results/pairs/{lang}/rows_{split}.parquet", PAIR_PARTS),
-            model=policy_model,
-        output:
-            predictions=each(
-                "results/predictions/{lang}_{method}_{model}/{split}.jsonl", PAIR_PARTS
-            ),
-            manifest=each(
-                "results/predictions/{lang}_{method}_{model}/{split}.manifest.json", PAIR_PARTS
-            ),
-        log:
-            "logs/generate_pair_answers/{lang}_{method}_{model}.log",
-        benchmark:
-            "benchmarks/generate_pair_answers/{lang}_{method}_{model}.tsv"
-        params:
-            parts=PAIR_PARTS,
-            decoding=decoding_of,
-            engine=engine_of,
-            code=code_digest("generate_predictions"),
-            environment=environment_digest("infer"),
-
-    # All make the same files; the configuration says which of them does.
-    if CFG.inference.job == "language":
-
-        ruleorder: generate_language > generate_predictions
-        ruleorder: generate_pair_answers > generate_predictions
-
-    else:
-
-        ruleorder: generate_predictions > generate_language
-        ruleorder: generate_predictions > generate_pair_answers
-
 else:
 
     scattergather:
@@ -142,3 +89,53 @@ else:
             environment=environment_digest("infer"),
         script:
             "../workflow_scripts/gather_predictions.py"
+
+
+# The test answers of all cells of a language, and the answers that become pairs, of both splits, for models that take
+# longer to load than to run.
+if CFG.inference.job == "language":
+
+    use rule generate_predictions as generate_language with:
+        input:
+            rows="results/splits/{lang}/test.parquet",
+            model=for_each(policy_model),
+        output:
+            predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
+            manifest=each("results/predictions/{lang}_{method}_{model}/test.manifest.json"),
+        log:
+            "logs/generate_language/{lang}.log",
+        benchmark:
+            "benchmarks/generate_language/{lang}.tsv"
+        params:
+            parts=GRID_PARTS,
+            decoding=for_each(decoding_of),
+            engine=for_each(engine_of),
+            code=code_digest("generate_predictions"),
+            environment=environment_digest("infer"),
+
+    use rule generate_predictions as generate_pair_answers with:
+        input:
+            rows=expand("results/pairs/{{lang}}/rows_{split}.parquet", split=["train", "val"]),
+            model="results/checkpoints/{lang}_sft_{model}/manifest.json",
+        output:
+            predictions=expand(
+                "results/predictions/{{lang}}_sft_{{model}}/{split}.jsonl",
+                split=["train", "val"],
+            ),
+            manifest=expand(
+                "results/predictions/{{lang}}_sft_{{model}}/{split}.manifest.json",
+                split=["train", "val"],
+            ),
+        log:
+            "logs/generate_pair_answers/{lang}_{model}.log",
+        benchmark:
+            "benchmarks/generate_pair_answers/{lang}_{model}.tsv"
+        params:
+            parts=PAIR_PARTS,
+            decoding=for_each(decoding_of, PAIR_PARTS),
+            engine=for_each(engine_of, PAIR_PARTS),
+            code=code_digest("generate_predictions"),
+            environment=environment_digest("infer"),
+
+    ruleorder: generate_language > generate_predictions
+    ruleorder: generate_pair_answers > generate_predictions

@@ -37,41 +37,36 @@ rule evaluate_predictions:
 
 
 # The reports of all cells of a language, for reports that take longer to start than to make.
-use rule evaluate_predictions as evaluate_language with:
-    input:
-        records="results/splits/{lang}/test.parquet",
-        predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
-        generation=each("results/predictions/{lang}_{method}_{model}/test.manifest.json"),
-        references=each("results/references/{lang}/{scorer}/bucket_references.json"),
-        human_features=each("results/features/{lang}/{scorer}/human_test.parquet"),
-        prediction_features=each(
-            "results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.parquet"
-        ),
-        mauve_model=mauve_model,
-    output:
-        report=each("results/metrics/{lang}_{method}_{model}.json"),
-        replicates=each("results/metrics/{lang}_{method}_{model}_bootstrap.parquet"),
-        manifest=each("results/metrics/{lang}_{method}_{model}.manifest.json"),
-    log:
-        "logs/evaluate_language/{lang}.log",
-    benchmark:
-        "benchmarks/evaluate_language/{lang}.tsv"
-    params:
-        parts=GRID_PARTS,
-        settings=CFG.metrics.settings(),
-        seed=for_each(seed_of),
-        seed_of=for_each(original_of),
-        code=code_digest("evaluate_predictions"),
-        environment=environment_digest("eval"),
-
-
 if CFG.metrics.job == "language":
 
+    use rule evaluate_predictions as evaluate_language with:
+        input:
+            records="results/splits/{lang}/test.parquet",
+            predictions=each("results/predictions/{lang}_{method}_{model}/test.jsonl"),
+            generation=each("results/predictions/{lang}_{method}_{model}/test.manifest.json"),
+            references=each("results/references/{lang}/{scorer}/bucket_references.json"),
+            human_features=each("results/features/{lang}/{scorer}/human_test.parquet"),
+            prediction_features=each(
+                "results/features/{lang}/{scorer}/{lang}_{method}_{model}_test.parquet"
+            ),
+            mauve_model=mauve_model,
+        output:
+            report=each("results/metrics/{lang}_{method}_{model}.json"),
+            replicates=each("results/metrics/{lang}_{method}_{model}_bootstrap.parquet"),
+            manifest=each("results/metrics/{lang}_{method}_{model}.manifest.json"),
+        log:
+            "logs/evaluate_language/{lang}.log",
+        benchmark:
+            "benchmarks/evaluate_language/{lang}.tsv"
+        params:
+            parts=GRID_PARTS,
+            settings=CFG.metrics.settings(),
+            seed=for_each(seed_of),
+            seed_of=for_each(original_of),
+            code=code_digest("evaluate_predictions"),
+            environment=environment_digest("eval"),
+
     ruleorder: evaluate_language > evaluate_predictions
-
-else:
-
-    ruleorder: evaluate_predictions > evaluate_language
 
 
 # What to distrust in the reports of the grid, in sentences.

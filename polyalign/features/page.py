@@ -43,11 +43,11 @@ that are missing, and `gather_features` joins them. A shard is a run of whole wi
 within windows only, so the joined table has the values of an unsharded one, to the last digit on the same machine.
 Every job writes its progress and rate to its log.
 
-With `features.job: language` a job does the work of several: the human answers of all splits of a language
-(`extract_all_text_features`, `score_all_human_features`), the answers that become pairs (`extract_pair_text_features`,
-`score_pair_features`), the test predictions of every method and model of the grid (`extract_language_text_features`,
-`score_language_features`). The tables are the same, byte for byte; it pays where loading takes longer than scoring, as
-in the demo, and a cell that changes takes the others of its language with it.
+With `features.job: language` a job does the work of several: it scores the human answers of all splits of a language
+(`score_all_human_features`), the answers that become pairs (`score_pair_features`), or measures and scores the test
+predictions of every method and model of the grid (`extract_language_text_features`, `score_language_features`). The
+tables are the same, byte for byte; it pays where loading takes longer than scoring, as in the demo, and a cell that
+changes takes the others of its language with it.
 
 A feature table holds `source_index`, `id`, `dataset`, `bucket_id`, `field_name` and a column a feature, in the order of
 this page. Its metadata say which feature set, which tools (with version or digest) and which scorer measured it; the

@@ -37,7 +37,10 @@ _SNAKEMAKE = "import gc; gc.disable(); from snakemake.cli import main; main()"
 # runs replace them.
 GUESSED_HOURS = {
     "score_human_features": 4.0,
+    "score_all_human_features": 12.0,
     "score_prediction_features": 0.7,
+    "score_pair_features": 1.4,
+    "score_language_features": 17.0,
     "train_sft": 12.0,
     "train_bucketsft": 12.0,
     "train_dpo": 18.0,
@@ -46,6 +49,8 @@ GUESSED_HOURS = {
     "score_pairs": 0.5,
     "generate_predictions": 3.0,
     "generate_shard": 3.0,
+    "generate_pair_answers": 6.0,
+    "generate_language": 72.0,
     "detect_texts": 1.0,
     "detect_human_texts": 1.0,
     "detect_language": 100.0,

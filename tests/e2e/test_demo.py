@@ -129,20 +129,22 @@ TOGETHER = [
         id="predictions",
     ),
     pytest.param(
-        ["predictions/zh_sft_tiny/[tv][ra]*", "features/zh/*/zh_sft_tiny_[tv][ra]*"],
+        [
+            f"{folder}{split}.*"
+            for folder in ("predictions/zh_sft_tiny/", "features/zh/tiny/zh_sft_tiny_")
+            for split in ("train", "val")
+        ],
         [f"results/features/zh/tiny/zh_sft_tiny_{split}.parquet" for split in ("train", "val")],
         {
             "generate_pair_answers": "generate_predictions",
-            "extract_pair_text_features": "extract_prediction_text_features",
             "score_pair_features": "score_prediction_features",
         },
         id="pairs",
     ),
     pytest.param(
-        ["features/zh/*/human_*"],
+        ["features/zh/tiny/human_*"],
         [f"results/features/zh/tiny/human_{split}.parquet" for split in ("train", "val", "test")],
         {
-            "extract_all_text_features": "extract_text_features",
             "score_all_human_features": "score_human_features",
         },
         id="human answers",
@@ -156,11 +158,13 @@ def test_one_job_for_a_language_makes_what_jobs_of_its_parts_make(demo, tmp_path
     runs = tmp_path / "runs"
     shutil.copytree(demo.runs, runs)
     made = {file: file.read_bytes() for one in patterns for file in (runs / "results").glob(one)}
-    assert len(made) >= 12
+    assert len(made) >= 6
     for file in made:
         file.unlink()
+    # What was there before is no staler than it was: jobs of another kind have other parameters.
+    options = ("--directory", runs, "--rerun-triggers", "mtime", "--config")
     together = [f"{part}={{job: language}}" for part in ("features", "inference", "metrics")]
-    said = demo.outcome("--directory", runs, "--config", *together, targets=targets)
+    said = demo.outcome(*options, *together, targets=targets)
     assert planned_jobs(said) == dict.fromkeys(rules, 1)
     for file, before in made.items():
         if not file.name.endswith("manifest.json"):

@@ -31,7 +31,7 @@ def main(job):
 class Files(dict):
     pass
 
-run_job(SimpleNamespace(rule="answer", log=[], output=Files()), main)
+run_job(SimpleNamespace(rule="answer", log=[], output=Files(), params=Files()), main)
 """
 
 
@@ -98,7 +98,7 @@ def test_a_worker_process_that_imports_the_script_does_not_run_the_job(tmp_path,
         "    process = multiprocessing.get_context('spawn').Process(target=print, args=('worked',))\n"
         "    process.start()\n"
         "    process.join()\n"
-        "run_job(SimpleNamespace(rule='answer', log=[], output={}), main)\n"
+        "run_job(SimpleNamespace(rule='answer', log=[], output={}, params={}), main)\n"
     )
     done = subprocess.run(
         [sys.executable, script],

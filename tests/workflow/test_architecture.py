@@ -45,11 +45,12 @@ def test_every_rule_leads_to_a_script_and_a_function(root, rules):
 
 def test_an_artifact_leads_to_its_function(root):
     page = (root / "docs/architecture.md").read_text(encoding="utf-8")
-    (row,) = [
+    row, of_a_language = [
         line
         for line in page.splitlines()
         if line.startswith("| `results/metrics/{lang}_{method}_{model}.json`")
     ]
+    assert "`evaluate_language`" in of_a_language
     for part in (
         "`evaluate_predictions`",
         "workflow_scripts/evaluate_predictions.py",

@@ -27,8 +27,7 @@ CHAIN = (
 
 
 APART = {
-    *("extract_text_features", "score_human_features", "generate_predictions"),
-    *("extract_prediction_text_features", "score_prediction_features", "evaluate_predictions"),
+    *("score_human_features", "score_prediction_features", "generate_predictions", "evaluate_predictions"),
 }
 """Rules whose work the demo's jobs of a language do."""
 A_CELL_A_JOB = ("features={job: cell}", "inference={job: cell}", "metrics={job: cell}")
@@ -124,13 +123,14 @@ def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path
     two = planned_rules(plan.stdout + plan.stderr)
     apart = {
         *("train_sft", "train_bucketsft", "train_dpo", "train_hdpo", "build_pairs", "train_critic"),
-        *("score_pairs", "generate_pair_answers", "extract_pair_text_features", "score_pair_features"),
+        *("score_pairs", "generate_pair_answers", "score_pair_features"),
     }
     # Jobs of a language make the cells of the first seed; those of a further one have jobs of their own.
-    answered = APART - {"extract_text_features", "score_human_features"}
+    texts = "extract_prediction_text_features"
     assert {name: count for name, count in two.items() if count != demo.get(name)} == {
         **{name: 2 * demo[name] for name in apart},
-        **dict.fromkeys(answered, 2 * 5),
+        **dict.fromkeys(APART - {"score_human_features"}, 2 * 5),
+        texts: 2 * demo[texts] + 2 * 5,
         "total": two["total"],
     }
     # Shared: base models, human features, references and the rows of pairs.
@@ -140,8 +140,7 @@ def test_a_further_seed_doubles_training_and_shares_the_rest(snakemake, tmp_path
 
 def test_the_demo_answers_measures_and_evaluates_a_language_at_a_time(demo, paper):
     together = {
-        *("extract_all_text_features", "score_all_human_features"),
-        *("generate_pair_answers", "extract_pair_text_features", "score_pair_features"),
+        *("score_all_human_features", "generate_pair_answers", "score_pair_features"),
         *("generate_language", "extract_language_text_features", "score_language_features"),
         "evaluate_language",
     }
@@ -277,7 +276,7 @@ def test_human_evaluation_resolves_and_summarizes_where_there_are_exports(snakem
     # Ratings are compared with what judges say of the same systems.
     assert jobs["summarize_judge"] == 1
     one = snakemake(
-        "-n", *options, "--config", "human_eval={modes: [single], methods: [sft, hdpo]}", "--",
+        "-n", *options, "--config", *A_CELL_A_JOB, "human_eval={modes: [single], methods: [sft, hdpo]}", "--",
         "results/human_eval/en/site/single.html",
     )  # fmt: skip
     assert one.returncode == 0, one.stderr
