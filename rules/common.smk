@@ -68,6 +68,9 @@ onstart:
         sweep(Path.cwd())
 
 
+# Of the rules from training to reports, on which the longest chain of jobs leads, over all that only reads answers.
+PRIORITY = 1
+
 # What is merged and exported beside train, val and test; nothing trains or is evaluated on it.
 EXTRA_SPLITS = ["validation2"] if CFG.data.include_validation2 else []
 

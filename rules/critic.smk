@@ -51,6 +51,7 @@ rule build_pairs:
         "benchmarks/build_pairs/{lang}_{model}_{split}.tsv"
     wildcard_constraints:
         split="train|val",
+    priority: PRIORITY
     conda:
         conda_file("data")
     threads: 1
@@ -82,6 +83,7 @@ rule train_critic:
         "logs/train_critic/{lang}_{model}.log",
     benchmark:
         "benchmarks/train_critic/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4
@@ -115,6 +117,7 @@ rule score_pairs:
         "logs/score_pairs/{lang}_{model}.log",
     benchmark:
         "benchmarks/score_pairs/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4

@@ -70,6 +70,7 @@ rule extract_prediction_text_features:
         sharded("logs/extract_prediction_text_features/{lang}_{method}_{model}_{split}.log"),
     benchmark:
         sharded("benchmarks/extract_prediction_text_features/{lang}_{method}_{model}_{split}.tsv")
+    priority: PRIORITY
     conda:
         conda_file("features")
     threads: 8
@@ -96,6 +97,7 @@ rule score_human_features:
         sharded("logs/score_human_features/{lang}_{scorer}_{split}.log"),
     benchmark:
         sharded("benchmarks/score_human_features/{lang}_{scorer}_{split}.tsv")
+    priority: PRIORITY
     conda:
         conda_file("features")
     threads: 4
@@ -126,6 +128,7 @@ rule score_prediction_features:
         sharded("logs/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.log"),
     benchmark:
         sharded("benchmarks/score_prediction_features/{lang}_{scorer}_{method}_{model}_{split}.tsv")
+    priority: PRIORITY
     conda:
         conda_file("features")
     threads: 4

@@ -16,6 +16,7 @@ if CFG.inference.shards == 1:
             "logs/generate_predictions/{lang}_{method}_{model}_{split}.log",
         benchmark:
             "benchmarks/generate_predictions/{lang}_{method}_{model}_{split}.tsv"
+        priority: PRIORITY
         conda:
             conda_file("infer")
         threads: 4

@@ -20,6 +20,7 @@ rule evaluate_predictions:
         "logs/evaluate_predictions/{lang}_{method}_{model}.log",
     benchmark:
         "benchmarks/evaluate_predictions/{lang}_{method}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("eval")
     threads: 2

@@ -24,6 +24,7 @@ rule train_sft:
         "logs/train_sft/{lang}_{model}.log",
     benchmark:
         "benchmarks/train_sft/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4
@@ -63,6 +64,7 @@ rule train_bucketsft:
         "logs/train_bucketsft/{lang}_{model}.log",
     benchmark:
         "benchmarks/train_bucketsft/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4
@@ -104,6 +106,7 @@ rule train_dpo:
         "logs/train_dpo/{lang}_{model}.log",
     benchmark:
         "benchmarks/train_dpo/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4
@@ -146,6 +149,7 @@ rule train_hdpo:
         "logs/train_hdpo/{lang}_{model}.log",
     benchmark:
         "benchmarks/train_hdpo/{lang}_{model}.tsv"
+    priority: PRIORITY
     conda:
         conda_file("train")
     threads: 4
