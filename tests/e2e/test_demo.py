@@ -172,6 +172,12 @@ def test_one_job_for_a_language_makes_what_jobs_of_its_parts_make(demo, tmp_path
             continue
         one, other = json.loads(before), json.loads(file.read_bytes())
         assert rules[other.pop("step")] == one.pop("step")
+        for manifest in (one, other):
+            # A manifest that is read names the step that made it.
+            manifest["inputs"] = {
+                name: None if name.endswith("manifest.json") else digest
+                for name, digest in manifest["inputs"].items()
+            }
         assert one == other, file
 
 
