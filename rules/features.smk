@@ -264,6 +264,7 @@ if CFG.features.shards > 1:
         wildcard_constraints:
             by="[^/]+",
             answers="[^/]+",
+        priority: PRIORITY
         conda:
             conda_file("features")
         threads: 1

@@ -48,6 +48,7 @@ else:
             "logs/generate_shard/{lang}_{method}_{model}_{split}_{scatteritem}.log",
         benchmark:
             "benchmarks/generate_shard/{lang}_{method}_{model}_{split}_{scatteritem}.tsv"
+        priority: PRIORITY
         conda:
             conda_file("infer")
         threads: 4
@@ -79,6 +80,7 @@ else:
             "logs/gather_predictions/{lang}_{method}_{model}_{split}.log",
         benchmark:
             "benchmarks/gather_predictions/{lang}_{method}_{model}_{split}.tsv"
+        priority: PRIORITY
         conda:
             conda_file("infer")
         threads: 1

@@ -1,10 +1,11 @@
 """A copy of the checkout and the small demo in it, for tests that run the whole workflow."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,25 @@ def copy_checkout(root: Path, target: Path) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
     return target
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """{rule: jobs} of a dry-run, without the target rules."""
+    if "Job stats:" not in text:
+        return {}
+    jobs = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], flags=re.MULTILINE)
+    targets = ("total", "tables", "metrics", "views", "human_eval")
+    return {name: int(count) for name, count in jobs if name not in targets}
+
+
+def edit(path: Path, old: str, new: str) -> Callable[[], None]:
+    """Replace text in a file of the copy; returns what undoes it."""
+    text, stat = path.read_text(), path.stat()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+    def undo() -> None:
+        path.write_text(text)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    return undo

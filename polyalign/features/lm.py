@@ -100,7 +100,7 @@ def _describe(
     kind: str, sequences: Sequence[ScoredText], logprobs: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The features of sequences of one kind, by name without the lm_ and kind prefix; 0 where there is no score."""
-    scored = np.array([len(values) for values in logprobs])
+    scored = np.array([len(values) for values in logprobs], dtype=np.int64)
     some = scored > 0
     flat = np.concatenate(logprobs) if len(logprobs) else np.zeros(0)
     starts = (np.cumsum(scored) - scored)[some]

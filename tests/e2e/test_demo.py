@@ -17,20 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from polyalign.files import sha256_file
-from tests.demo_world import Demo
+from tests.demo_world import Demo, edit, planned_jobs
 
 pytestmark = pytest.mark.e2e
 
 METHODS = ("base", "sft", "bucketsft", "dpo", "hdpo")
-
-
-def planned_jobs(text: str) -> dict[str, int]:
-    """{rule: jobs} of a dry-run, without the target rules."""
-    if "Job stats:" not in text:
-        return {}
-    jobs = re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1], flags=re.MULTILINE)
-    targets = ("total", "tables", "metrics", "views", "human_eval")
-    return {name: int(count) for name, count in jobs if name not in targets}
 
 
 def numbers(value):
@@ -179,19 +170,6 @@ def test_one_job_for_a_language_makes_what_jobs_of_its_parts_make(demo, tmp_path
                 for name, digest in manifest["inputs"].items()
             }
         assert one == other, file
-
-
-def edit(path: Path, old: str, new: str):
-    """Replace text in a file of the copy; returns what undoes it."""
-    text, stat = path.read_text(), path.stat()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-    def undo() -> None:
-        path.write_text(text)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-    return undo
 
 
 def test_code_of_an_imported_module_reruns_its_stage_alone(demo):
