@@ -26,9 +26,7 @@ CHAIN = (
 )
 
 
-APART = {
-    *("score_human_features", "score_prediction_features", "generate_predictions", "evaluate_predictions"),
-}
+APART = {"score_human_features", "score_prediction_features", "generate_predictions", "evaluate_predictions"}
 """Rules whose work the demo's jobs of a language do."""
 A_CELL_A_JOB = ("features={job: cell}", "inference={job: cell}", "metrics={job: cell}")
 
