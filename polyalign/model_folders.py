@@ -12,6 +12,7 @@ from typing import Any
 
 from polyalign.errors import BadInput
 from polyalign.files import StrPath, read_json
+from polyalign.throughput import keep_freed_memory
 
 _INDEX = "model.safetensors.index.json"
 _CAREFUL = {"trust_remote_code": False, "local_files_only": True}
@@ -75,6 +76,7 @@ def load_weights(kind: str, folder: StrPath, **options: Any) -> Any:
     from safetensors import SafetensorError
 
     check_weights(folder)
+    keep_freed_memory()
     try:
         return getattr(transformers, kind).from_pretrained(
             folder, use_safetensors=True, **_CAREFUL, **options

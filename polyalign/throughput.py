@@ -1,8 +1,10 @@
 """The machine used well by stages that go through many rows: no needless garbage collection, files over all cores."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,6 +31,26 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+_MALLOC_OPTIONS = {-1: 1 << 28, -3: 1 << 25}
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3): bytes to keep, and from which a block is memory of its own."""
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep up to 256 MiB of what is freed, in this process from now on.
+
+    A model on a CPU takes and frees the same megabytes for every batch. Given back each time, they come as new pages
+    that the system has to clear: up to a tenth of the time of small models.
+
+    Returns:
+        Whether the C library does so: glibc does.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    set_option = ctypes.CDLL(None).mallopt
+    accepted = [set_option(name, value) == 1 for name, value in _MALLOC_OPTIONS.items()]
+    return all(accepted)
 
 
 def usable_cores() -> int:

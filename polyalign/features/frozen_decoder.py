@@ -4,9 +4,10 @@
     states = read_states(model.base_model, [(300, 340), (280, 345)], input_ids=ids)
 
 What is saved: one matrix product in place of three for queries, keys and values; rotary embeddings turned in place, as
-complex numbers; causal attention in blocks of queries that see only the keys before them; an activation computed while
-its matrix product is written; in the last layer, no attention of rows before their first position whose state is read,
-and nothing after attention for any position whose state nobody reads.
+complex numbers; causal attention in blocks of queries that see only the keys before them, to the last position whose
+state is read; an activation computed while its matrix product is written; in the last layer, no attention of rows
+before their first position whose state is read, and nothing after attention for any position whose state nobody reads;
+in the first layer of a model of few tokens, queries, keys and values looked up by token.
 
 The layers of the Llama family (Llama, Mistral, Qwen2 and their kin) are replaced. A model of another build, or whose
 logits would not stay the same, keeps its own layers.
@@ -15,8 +16,7 @@ logits would not stay the same, keeps its own layers.
 import inspect
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from polyalign.features.packed_linear import PackedLinear, can_pack
 
-BLOCK = 64
-"""Queries attended to at a time: fewer waste less on keys after them, more use a CPU better."""
+BLOCK = 32
+"""Queries attended to at a time: what PyTorch's kernel takes at once, so that more only means more keys after them."""
+_ROUND = 8
+"""Attention ends at a multiple of it, since matrix products of round sizes take less time."""
+TABLE_VALUES = 1 << 20
+"""Numbers in a table of the first layer's projections: what stays in a CPU's caches."""
 _PROBE = (2, 48)
 _CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -38,27 +42,36 @@ Spans = Sequence[tuple[int, int]]
 """Positions to read of each row: the first one, and the one after the last."""
 
 
-@dataclass
 class _Reading:
     """What `read_states` asks of the layers, and whether the last one has done it."""
 
-    spans: Spans
-    gathered: bool = False
+    def __init__(self, spans: Spans, tokens: torch.Tensor) -> None:
+        self.spans, self.tokens = spans, tokens
+        self.gathered = False
+        self._width = tokens.shape[1]
+
+    @cached_property
+    def end(self) -> int:
+        """Position from which on nothing is read of any row, a round one; the width where nothing is read at all."""
+        last = max((end for _, end in self.spans), default=0)
+        return min(self._width, -(-last // _ROUND) * _ROUND) or self._width
+
+    @cached_property
+    def _places(self) -> torch.Tensor:
+        """[positions to read] of all rows one after the other; filled up to a round number with copies of the last."""
+        width = self._width
+        read = np.concatenate(
+            [np.arange(row * width + first, row * width + end) for row, (first, end) in enumerate(self.spans)]
+        )
+        filled = np.pad(read, (0, rounded_up(len(read)) - len(read)), mode="edge") if len(read) else read
+        return torch.from_numpy(filled)
+
+    def gather(self, states: torch.Tensor) -> torch.Tensor:
+        """[1, positions to read, hidden] of states [rows, positions, hidden]."""
+        return states.flatten(0, 1).index_select(0, self._places.to(states.device)).unsqueeze(0)
 
 
 _reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
-
-
-def _gathered(states: torch.Tensor, spans: Spans) -> torch.Tensor:
-    """[1, positions to read, hidden] of states [rows, positions, hidden], one row after the other.
-
-    The number of positions is filled up to a round one, with copies of the last.
-    """
-    width = states.shape[1]
-    runs = [np.arange(row * width + first, row * width + end) for row, (first, end) in enumerate(spans)]
-    read = np.concatenate(runs)
-    filled = np.pad(read, (0, rounded_up(len(read)) - len(read)), mode="edge") if len(read) else read
-    return states.flatten(0, 1)[torch.from_numpy(filled).to(states.device)].unsqueeze(0)
 
 
 def rounded_up(count: int) -> int:
@@ -76,30 +89,29 @@ def read_states(body: Any, spans: Spans, **inputs: Any) -> torch.Tensor:
     Args:
         body: a decoder of Transformers, with replaced layers or its own.
         spans: the positions to read.
-        inputs: what the decoder takes; without `attention_mask`, attention is causal.
+        inputs: what the decoder takes, `input_ids` among it; without `attention_mask`, attention is causal.
     """
-    reading = _Reading(spans)
+    reading = _Reading(spans, inputs["input_ids"])
     token = _reading.set(reading)
     try:
         states = body(**inputs).last_hidden_state
     finally:
         _reading.reset(token)
     if not reading.gathered:
-        states = _gathered(states, spans)
+        states = reading.gather(states)
     return states[0, : sum(end - first for first, end in spans)]
 
 
 @lru_cache(maxsize=4)
 def _band(width: int) -> torch.Tensor:
-    """[2 BLOCK, width + 2 BLOCK] mask to cut those of blocks of queries from: row i sees the columns to width + i."""
-    return torch.full((2 * BLOCK, width + 2 * BLOCK), float("-inf")).triu(width + 1)
+    """[BLOCK, width + BLOCK] mask to cut those of blocks of queries from: row i sees the columns to width + i."""
+    return torch.full((BLOCK, width + BLOCK), float("-inf")).triu(width + 1)
 
 
 def _blocks(first: int, end: int) -> Iterator[tuple[int, int]]:
-    """Even runs of about `BLOCK` positions."""
-    count = max(1, round((end - first) / BLOCK))
-    size = max(1, -(-(end - first) // count))
-    yield from ((start, min(end, start + size)) for start in range(first, end, size))
+    """Runs of `BLOCK` positions that hold those from `first` on."""
+    if first < end:
+        yield from ((start, min(end, start + BLOCK)) for start in range(first - first % BLOCK, end, BLOCK))
 
 
 class RotaryAttention(torch.nn.Module):
@@ -127,7 +139,7 @@ class RotaryAttention(torch.nn.Module):
                 turned = part.view(heads, self._size, -1)
                 parts.append((turned if linear is attention.v_proj else turned[:, pairs]).reshape(part.shape))
             joint.data = torch.cat(parts)
-        self._project = PackedLinear(joined, rows)
+        self.project = PackedLinear(joined, rows)
         self._out = PackedLinear(attention.o_proj, rows)
 
     def forward(
@@ -136,11 +148,11 @@ class RotaryAttention(torch.nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         attention_mask: torch.Tensor | None,
         past_key_values: Any = None,
-        spans: Spans | None = None,
+        last: bool = False,
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
-        """With `spans`, the output is that of these positions alone, [1, positions to read, hidden]."""
-        states = self._project(hidden_states)
+        """Within `read_states`, the output of the last layer is that of the positions to read alone, gathered."""
+        states = self.project(hidden_states)
         turning = self._heads[0] + self._heads[1]
         cos, sin = (part[..., : self._size // 2] for part in position_embeddings)
         turned = states[..., : turning * self._size].unflatten(-1, (-1, 2))
@@ -148,11 +160,13 @@ class RotaryAttention(torch.nn.Module):
         query, key, value = states.unflatten(-1, (-1, self._size)).transpose(1, 2).split(self._heads, dim=1)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self._layer)
+        reading = _reading.get()
+        end = query.shape[2] if reading is None else reading.end
         firsts = [0] * len(query)
-        if spans is not None:
-            firsts = [first if first < end else query.shape[2] for first, end in spans]
-        attended = self._attend(query, key, value, attention_mask, firsts).flatten(2)
-        return self._out(attended if spans is None else _gathered(attended, spans)), None
+        if reading is not None and last:
+            firsts = [first if first < stop else end for first, stop in reading.spans]
+        attended = self._attend(query, key, value, attention_mask, firsts, end).flatten(2)
+        return self._out(reading.gather(attended) if reading is not None and last else attended), None
 
     def _attend(
         self,
@@ -161,23 +175,25 @@ class RotaryAttention(torch.nn.Module):
         value: torch.Tensor,
         mask: torch.Tensor | None,
         firsts: Sequence[int],
+        end: int,
     ) -> torch.Tensor:
         """[texts, positions, heads, size] of queries [texts, heads, positions, size].
 
         Without a mask, attention is causal. What stands before `firsts`, a position of each text, is undefined: texts
-        behind the last one that has come to its first position are left out of a block.
+        behind the last one that has come to its first position are left out of a block. From `end` on it is 0.
         """
-        end = query.shape[2]
-        past = key.shape[2] - end
+        width = query.shape[2]
+        past = key.shape[2] - width
         if mask is not None and mask.stride(0) == 0:
             mask = mask[:1]  # One mask expanded to all texts is made numbers once.
-        attended = query.new_empty(query.shape[0], end, *query.shape[1::2])
+        attended = query.new_empty(query.shape[0], width, *query.shape[1::2])
+        attended[:, end:] = 0
         out = attended.transpose(1, 2)
-        width = -(-end // 1024) * 1024
+        longest = -(-end // 1024) * 1024
         for start, stop in _blocks(min(firsts), end):
             rows = max(row for row, first in enumerate(firsts) if first < stop) + 1
             # Cut so that the first query of the block, which is row 0, sees the keys up to its own.
-            causal = _band(width)[: stop - start, width - start : width - start + stop]
+            causal = _band(longest)[: stop - start, longest - start : longest - start + stop]
             seen = causal if mask is None else mask[:rows, :, start:stop, : past + stop]
             block = query[:rows, :, start:stop], key[:rows, :, : past + stop], value[:rows, :, : past + stop]
             out[:rows, :, start:stop] = scaled_dot_product_attention(
@@ -198,6 +214,27 @@ class GatedMlp(torch.nn.Module):
         return self._down(self._gate(states).mul_(self._up(states)))
 
 
+class TokenTable(torch.nn.Module):
+    """Norm and projections before the first attention: they depend on the token alone, so they are looked up.
+
+    Args:
+        norm: the first layer's norm.
+        project: its projections to queries, keys and values.
+        embeddings: [vocabulary, hidden] states that the layer is given.
+    """
+
+    def __init__(self, norm: torch.nn.Module, project: torch.nn.Module, embeddings: torch.Tensor) -> None:
+        super().__init__()
+        self._norm, self._project = norm, project
+        self._table = project(norm(embeddings))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Within `read_states`, those of its tokens; else those of any states [rows, positions, hidden]."""
+        if (reading := _reading.get()) is None:
+            return self._project(self._norm(states))
+        return torch.nn.functional.embedding(reading.tokens, self._table)
+
+
 class LastLayer(torch.nn.Module):
     """Last layer of a decoder, which goes on with the positions to read alone once their attention is computed.
 
@@ -210,11 +247,9 @@ class LastLayer(torch.nn.Module):
         self._norms = torch.nn.ModuleList([layer.input_layernorm, layer.post_attention_layernorm])
 
     def forward(self, hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        reading = _reading.get()
-        spans = None if reading is None else reading.spans
-        attended, _ = self._attention(hidden_states=self._norms[0](hidden_states), spans=spans, **inputs)
-        if reading is not None:
-            hidden_states = _gathered(hidden_states, reading.spans)
+        attended, _ = self._attention(hidden_states=self._norms[0](hidden_states), last=True, **inputs)
+        if (reading := _reading.get()) is not None:
+            hidden_states = reading.gather(hidden_states)
             reading.gathered = True
         hidden_states = hidden_states + attended
         return hidden_states + self._mlp(self._norms[1](hidden_states))
@@ -241,10 +276,16 @@ def _put(model: torch.nn.Module, layers: dict[str, torch.nn.Module]) -> None:
         setattr(model.get_submodule(parent), child, layer)
 
 
+def _probe_tokens(model: Any) -> torch.Tensor:
+    """[2, positions] token ids."""
+    rows, width = _PROBE
+    return (torch.arange(rows * width) * 7919 % model.get_output_embeddings().out_features).view(rows, width)
+
+
 def _probe(model: Any) -> torch.Tensor:
     """Logits of some tokens of two rows, one row after the other."""
-    rows, width = _PROBE
-    ids = (torch.arange(rows * width) * 7919 % model.get_output_embeddings().out_features).view(rows, width)
+    ids = _probe_tokens(model)
+    width = ids.shape[1]
     spans = [(width // 2, width), (width // 3, width - 1)]
     states = read_states(model.base_model, spans, input_ids=ids, use_cache=False)
     return model.get_output_embeddings()(states)
@@ -285,12 +326,34 @@ def replace_layers(model: Any, rows: int) -> int:
         return 0
     expected = _probe(model)
     replaced = _replace(model, parts, expected)
-    decoder_layers = [
+    layers = [
         (name, module)
         for name, module in model.named_modules()
         if dict(module.named_children()).keys() == _DECODER_LAYER
+        and isinstance(module.self_attn, RotaryAttention)
     ]
-    if decoder_layers and isinstance(decoder_layers[-1][1].self_attn, RotaryAttention):
-        name, module = decoder_layers[-1]
+    if replaced and layers:
+        replaced += _replace(model, _table_of(model, *layers[0]), expected)
+        name, module = layers[-1]
         replaced += _replace(model, {name: LastLayer(module)}, expected)
     return replaced
+
+
+def _table_of(model: Any, name: str, layer: Any) -> dict[str, torch.nn.Module]:
+    """What stands in for the norm and the projections of the first layer.
+
+    Nothing for a large vocabulary, or where the layer is given other states than the embeddings, such as scaled ones.
+    """
+    project, embeddings = layer.self_attn.project, model.get_input_embeddings().weight
+    if len(embeddings) * project.out_features > TABLE_VALUES:
+        return {}
+    given: list[torch.Tensor] = []
+    hook = layer.input_layernorm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    _probe(model)
+    hook.remove()
+    if not torch.equal(given[0], embeddings[_probe_tokens(model)]):
+        return {}
+    return {
+        f"{name}.input_layernorm": TokenTable(layer.input_layernorm, project, embeddings),
+        f"{name}.self_attn.project": torch.nn.Identity(),
+    }

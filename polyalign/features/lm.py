@@ -30,7 +30,7 @@ from polyalign.prompts import condition_prefix
 from polyalign.records import normalize_text
 from polyalign.throughput import collector_paused
 
-LOGIT_VALUES = {"cpu": 1 << 18, "cuda": 1 << 28}
+LOGIT_VALUES = {"cpu": 3 << 17, "cuda": 1 << 28}
 """Logits computed at a time: what stays in a CPU's caches, or 1 GiB of a GPU's memory."""
 MAX_EXPONENT = 50.0
 
@@ -39,7 +39,7 @@ _COLUMN = {name: column for column, name in enumerate(LM_NAMES)}
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device, most: int) -> torch.Tensor:
     """[rows, positions] token ids, filled up with 0 on the right to a round number of positions, at most `most`."""
-    width = min(most, rounded_up(max(map(len, rows))))
+    width = min(most, rounded_up(max(1, *map(len, rows))))
     ids = np.zeros((len(rows), width), dtype=np.int64)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens
@@ -49,11 +49,12 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device, most: int) -> t
 def _states(scorer: Scorer, batch: Batch, spans: Spans) -> torch.Tensor:
     """[positions to read, hidden] last hidden states; positions are counted after the common beginnings.
 
-    Padding stands after the last token, where causal attention never looks, so no mask is needed.
+    The last token of a sequence is left out, since nothing comes after it to be predicted. Padding stands after the
+    others, where causal attention never looks, so no mask is needed.
     """
     body, device = scorer.model.base_model, scorer.model.device
     ids = _padded(
-        [text.tokens[batch.shared :] for text in batch.texts], device, scorer.max_length - batch.shared
+        [text.tokens[batch.shared : -1] for text in batch.texts], device, scorer.max_length - batch.shared
     )
     if not batch.shared:
         return read_states(body, spans, input_ids=ids, use_cache=False)
@@ -87,13 +88,14 @@ def _token_logprobs(scorer: Scorer, states: torch.Tensor, targets: torch.Tensor)
     """[tokens] float32 log-probabilities of `targets` given `states` [tokens, hidden], a bounded part at a time."""
     head = head_of(scorer.model)
     step = max(64, LOGIT_VALUES.get(states.device.type, 1 << 24) // scorer.vocabulary)
-    logprobs = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
-    for at in range(0, len(targets), step):
-        # In half precision the sum over the vocabulary would be off by enough for perplexities to explode.
-        logits = head(states[at : at + step]).float()
-        part = targets[at : at + step]
-        logprobs[at : at + step] = -torch.nn.functional.cross_entropy(logits, part, reduction="none")
-    return logprobs
+    if not len(targets):
+        return torch.empty(0, device=targets.device)
+    # In half precision the sum over the vocabulary would be off by enough for perplexities to explode.
+    losses = [
+        torch.nn.functional.cross_entropy(head(part).float(), wanted, reduction="none")
+        for part, wanted in zip(states.split(step), targets.split(step), strict=True)
+    ]
+    return -torch.cat(losses)
 
 
 def _describe(

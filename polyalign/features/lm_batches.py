@@ -85,7 +85,10 @@ def make_sequences(
     """Both sequences of each row, the first of which is `first_row`; texts are tokenized once each."""
     prefixes = [normalize_text(prefix) for prefix in prefixes]
     texts = list(dict.fromkeys([*prefixes, *answers]))
-    ids = dict(zip(texts, scorer.tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    tokenized = scorer.tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
+    )
+    ids = dict(zip(texts, tokenized["input_ids"], strict=True))
     for row, (prefix, answer) in enumerate(zip(prefixes, answers, strict=True), start=first_row):
         yield _fit(scorer, row, "unconditional", [], ids[answer])
         yield _fit(scorer, row, "conditional", ids[prefix], ids[answer])

@@ -17,7 +17,14 @@ from transformers import (
 )
 
 from polyalign.features import frozen_decoder
-from polyalign.features.frozen_decoder import BLOCK, LastLayer, read_states, replace_layers, rounded_up
+from polyalign.features.frozen_decoder import (
+    BLOCK,
+    LastLayer,
+    TokenTable,
+    read_states,
+    replace_layers,
+    rounded_up,
+)
 from polyalign.features.packed_linear import can_pack, pack_linears
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this build of PyTorch has no oneDNN")
@@ -54,7 +61,8 @@ def ids_of(rows: int, width: int) -> torch.Tensor:
 @torch.inference_mode()
 def test_replaced_layers_give_the_same_logits(name):
     plain, fast, replaced = pair_of(REPLACED[name])
-    assert replaced == 5  # attention and feed-forward of two layers, and the last layer
+    # Attention and feed-forward of two layers, norm and projections of the first, and the last layer.
+    assert replaced == 7
     for width in (1, 2, 50, 2 * BLOCK - 1, 3 * BLOCK + 7):
         ids = ids_of(2, width)
         torch.testing.assert_close(fast(input_ids=ids).logits, plain(input_ids=ids).logits, **CLOSE)
@@ -126,8 +134,24 @@ def test_rows_nobody_reads_yet_are_left_out_of_the_last_attention(monkeypatch):
 
     monkeypatch.setattr(frozen_decoder, "scaled_dot_product_attention", counted)
     spans = [(BLOCK, 4 * BLOCK), (3 * BLOCK, 4 * BLOCK), (5, 5)]
-    read_states(fast.base_model, spans, input_ids=ids_of(3, 4 * BLOCK))
+    # What stands after the last position read is left out of every attention.
+    read_states(fast.base_model, spans, input_ids=ids_of(3, 6 * BLOCK))
     assert attended == [(3, BLOCK)] * 4 + [(1, BLOCK)] * 2 + [(2, BLOCK)]
+
+
+@torch.inference_mode()
+def test_projections_of_the_first_layer_are_looked_up_where_the_vocabulary_is_small(monkeypatch):
+    ids, spans = ids_of(2, 50), [(0, 50), (20, 40)]
+    found = []
+    for table_values in (frozen_decoder.TABLE_VALUES, 0):
+        monkeypatch.setattr(frozen_decoder, "TABLE_VALUES", table_values)
+        _, fast, _ = pair_of(REPLACED["llama"])
+        tables = [module for module in fast.modules() if isinstance(module, TokenTable)]
+        assert len(tables) == (table_values > 0)
+        for table in tables:
+            table._project.register_forward_hook(lambda *_: pytest.fail("computed, not looked up"))
+        found.append(read_states(fast.base_model, spans, input_ids=ids))
+    torch.testing.assert_close(*found, **CLOSE)
 
 
 def test_round_numbers_are_few_and_at_most_an_eighth_larger():
@@ -144,7 +168,9 @@ def test_round_numbers_are_few_and_at_most_an_eighth_larger():
         (Gemma2Config(**SIZES, sliding_window=16, query_pre_attn_scalar=32), 0),
         # Queries and keys are normalized: only its feed-forward layers are of the usual build.
         (Qwen3Config(**SIZES), 2),
-        (GRANITE, 4),
+        (GRANITE, 6),
+        # Its first layer is given other states than its embeddings.
+        (GraniteConfig(**SIZES, residual_multiplier=0.5, embedding_multiplier=12.0), 4),
         # Neighbours turn together, not halves: seen by the logits.
         (CohereConfig(**{key: value for key, value in SIZES.items() if key != "head_dim"}), 0),
         # A part of each head turns: seen by the shapes.

@@ -2,6 +2,9 @@
 
 import gc
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -89,3 +92,31 @@ def test_one_ahead_passes_the_error_on_in_its_place():
     assert next(found) == 1
     with pytest.raises(BadInput, match="rows, row 2: broken"):
         next(found)
+
+
+FAULTS = """
+import resource
+import sys
+from polyalign.throughput import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    blocks = [b"1" * (8 << 20) for _ in range(4)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_not_given_back_page_by_page():
+    kept, given_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for how in ("keep", "give")
+    )
+    # 32 MiB in pages of 4 KiB, once instead of fifty times.
+    assert kept < 20_000 < 300_000 < given_back
