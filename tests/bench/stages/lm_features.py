@@ -12,8 +12,8 @@ from tests.bench.kit import kit_folder, kit_rows, varied
 TITLE = "Language-model features"
 BOUND = (
     "Arithmetic of the model: attention, whose heads of 16 numbers use a CPU badly and whose work grows with the "
-    "square of the length, and matrix products take a third of the time each, log-softmax and tokenizing most of the "
-    "rest. Two passes a row of up to 1,024 tokens; a batch on each core."
+    "square of the length, and matrix products, half of them logits, take a third of the time each; log-softmax and "
+    "tokenizing a tenth each. Two passes a row of up to 1,024 tokens; a batch on each core."
 )
 
 
