@@ -1,4 +1,4 @@
-"""The machine used well by stages that go through many rows: no needless garbage collection, files over all cores."""
+"""The machine used well by stages that go through many rows: no needless garbage collection, memory kept, all cores."""
 
 import ctypes
 import gc

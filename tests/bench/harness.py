@@ -186,7 +186,6 @@ def _in_process(stage: Stage, case: Case, work: Path, action: str) -> dict[str, 
     command = [sys.executable, "-m", "tests.bench.harness", action, stage.name, case.name, str(work)]
     environment = {
         "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         **os.environ,
     }
