@@ -330,9 +330,8 @@ def replace_layers(model: Any, rows: int) -> int:
         (name, module)
         for name, module in model.named_modules()
         if dict(module.named_children()).keys() == _DECODER_LAYER
-        and isinstance(module.self_attn, RotaryAttention)
     ]
-    if replaced and layers:
+    if layers and all(isinstance(module.self_attn, RotaryAttention) for _, module in layers):
         replaced += _replace(model, _table_of(model, *layers[0]), expected)
         name, module = layers[-1]
         replaced += _replace(model, {name: LastLayer(module)}, expected)
@@ -351,7 +350,7 @@ def _table_of(model: Any, name: str, layer: Any) -> dict[str, torch.nn.Module]:
     hook = layer.input_layernorm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     _probe(model)
     hook.remove()
-    if not torch.equal(given[0], embeddings[_probe_tokens(model)]):
+    if not given or not torch.equal(given[0], embeddings[_probe_tokens(model)]):
         return {}
     return {
         f"{name}.input_layernorm": TokenTable(layer.input_layernorm, project, embeddings),
