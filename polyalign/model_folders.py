@@ -63,7 +63,7 @@ def load_config(folder: StrPath) -> Any:
 
 
 def load_weights(kind: str, folder: StrPath, **options: Any) -> Any:
-    """The model of a folder.
+    """The model of a folder; from here on, this process keeps freed memory, see `keep_freed_memory`.
 
     Args:
         kind: class of Transformers that reads it, such as `AutoModelForCausalLM`.

@@ -332,7 +332,8 @@ def replace_layers(model: Any, rows: int) -> int:
         if dict(module.named_children()).keys() == _DECODER_LAYER
     ]
     if layers and all(isinstance(module.self_attn, RotaryAttention) for _, module in layers):
-        replaced += _replace(model, _table_of(model, *layers[0]), expected)
+        if table := _table_of(model, *layers[0]):
+            replaced += _replace(model, table, expected)
         name, module = layers[-1]
         replaced += _replace(model, {name: LastLayer(module)}, expected)
     return replaced

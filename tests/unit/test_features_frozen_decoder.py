@@ -186,5 +186,17 @@ def test_models_of_another_build_keep_their_layers(config, replaced):
     torch.testing.assert_close(fast(input_ids=ids).logits, plain(input_ids=ids).logits, **CLOSE)
 
 
+@torch.inference_mode()
+def test_a_model_of_mixed_build_keeps_its_first_and_last_layer():
+    plain, fast = model_of(REPLACED["llama"]), model_of(REPLACED["llama"])
+    fast.model.layers[0].self_attn.more = torch.nn.Identity()
+    # Attention of one layer and feed-forward of both.
+    assert replace_layers(fast, 64) == 3
+    ids = ids_of(2, 50)
+    whole = plain.base_model(input_ids=ids).last_hidden_state
+    found = read_states(fast.base_model, [(3, 40), (7, 50)], input_ids=ids)
+    torch.testing.assert_close(found, torch.cat([whole[0, 3:40], whole[1, 7:50]]), **CLOSE)
+
+
 def test_half_precision_keeps_its_layers():
     assert replace_layers(model_of(REPLACED["llama"]).to(torch.bfloat16), 64) == 0
